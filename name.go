@@ -1,0 +1,48 @@
+package rouse
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+)
+
+// A Namespace holds everything one tenant owns.
+type Namespace string
+
+// DefaultNamespace is where things live that name no other.
+const DefaultNamespace Namespace = "default"
+
+// A Ref names one thing in one namespace.
+type Ref struct {
+	Namespace Namespace `json:"namespace"`
+	Name      string    `json:"name"`
+}
+
+func (r Ref) String() string { return string(r.Namespace) + "/" + r.Name }
+
+var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// CheckName returns an Invalid Error where s can't name a function, an alias
+// or a namespace.
+func CheckName(s string) error {
+	if name.MatchString(s) {
+		return nil
+	}
+	return &Error{Op: "check name", Kind: Invalid, On: s,
+		Err: fmt.Errorf("a name is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a letter or digit")}
+}
+
+// A Digest is a SHA-256 in lowercase hex, 64 characters; "" is none.
+type Digest string
+
+// DigestOf returns the Digest of b.
+func DigestOf(b []byte) Digest {
+	sum := sha256.Sum256(b)
+	return Digest(hex.EncodeToString(sum[:]))
+}
+
+// Notes are what a dialect must remember and the core must never read, such as
+// a role or an annotation. The key is the dialect's name.
+type Notes map[string]json.RawMessage
