@@ -1,0 +1,46 @@
+// The native contract: export function main (event, context), or exports.main.
+'use strict'
+const fs = require('fs')
+
+class HandlerNotFound extends Error {
+  constructor (message) {
+    super(message)
+    this.name = 'HandlerNotFound'
+  }
+}
+
+// locate finds the module's file; its extension may be left out.
+function locate (module) {
+  for (const end of ['', '.js', '.mjs', '.cjs', '/index.js', '/index.mjs', '/index.cjs']) {
+    const file = `/fn/${module}${end}`
+    if (fs.existsSync(file) && fs.statSync(file).isFile()) return file
+  }
+  throw new HandlerNotFound(`there is no module ${module}; the code has: ${fs.readdirSync('/fn').join(', ')}`)
+}
+
+// request is the event of an HTTP request: method, path, query, headers, body;
+// a body that is not text is in base64.
+function request (http, payload) {
+  const text = payload.toString('utf8')
+  http.isBase64Encoded = text.includes('\ufffd') && !Buffer.from(text).equals(payload)
+  http.body = http.isBase64Encoded ? payload.toString('base64') : text
+  return http
+}
+
+exports.load = async function (start, load) {
+  const dot = start.handler.lastIndexOf('.')
+  if (dot < 1) throw new HandlerNotFound(`a handler is MODULE.FUNCTION, such as index.main, not "${start.handler}"`)
+  const module = start.handler.slice(0, dot)
+  const name = start.handler.slice(dot + 1)
+  const found = await load(locate(module))
+  let f = found[name]
+  if (typeof f !== 'function' && found.default) {
+    f = typeof found.default === 'function' && (name === 'main' || name === 'default') ? found.default : found.default[name]
+  }
+  if (typeof f !== 'function' && typeof found === 'function' && name === 'main') f = found
+  if (typeof f !== 'function') {
+    const names = Object.keys(found).filter(k => typeof found[k] === 'function')
+    throw new HandlerNotFound(`${module} exports no function ${name}; it exports: ${names.join(', ') || 'none'}`)
+  }
+  return (payload, http, context) => f(http ? request(http, payload) : payload.length ? JSON.parse(payload.utf8Slice()) : null, context)
+}

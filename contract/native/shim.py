@@ -1,0 +1,64 @@
+"""The native contract: def main(event, context), both optional."""
+import base64
+import importlib
+import inspect
+import json
+
+
+class HandlerNotFound(Exception):
+    """The handler does not name a function of the code."""
+
+
+def resolve(handler):
+    module, _, name = handler.rpartition('.')
+    if not module:
+        raise HandlerNotFound('a handler is MODULE.FUNCTION, such as main.main, not %r' % handler)
+    found = importlib.import_module(module.replace('/', '.'))
+    function = getattr(found, name, None)
+    if not callable(function):
+        names = [n for n, v in vars(found).items() if inspect.isfunction(v) and not n.startswith('_')]
+        raise HandlerNotFound('%s has no function %s; it has: %s' % (module, name, ', '.join(names) or 'none'))
+    return function
+
+
+def arity(function):
+    """How many of event and context the function takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except AttributeError:  # Python 2.7
+        return len(inspect.getargspec(function).args)
+    except (TypeError, ValueError):
+        return 2
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return 2
+    return min(2, len(positional))
+
+
+def request(http, payload):
+    """The event of an HTTP request: method, path, query, headers, body; a body
+    that is not text is in base64."""
+    try:
+        http['body'] = payload.decode('utf-8')
+        http['isBase64Encoded'] = False
+    except UnicodeDecodeError:
+        http['body'] = base64.b64encode(payload).decode('ascii')
+        http['isBase64Encoded'] = True
+    return http
+
+
+def load(start):
+    function = resolve(start['handler'])
+    takes = arity(function)
+
+    def handle(payload, http, context):
+        if http is not None:
+            event = request(http, payload)
+        else:
+            event = json.loads(payload.decode('utf-8')) if payload else None
+        if takes == 2:
+            return function(event, context)
+        return function(event) if takes else function()
+
+    handle.is_async = getattr(inspect, 'iscoroutinefunction', lambda f: False)(function)
+    return handle

@@ -1,0 +1,112 @@
+package cgroup
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func open(t *testing.T) *Tree {
+	t.Helper()
+	tree, err := Open(fmt.Sprintf("rouse-test-%d", os.Getpid()))
+	if err != nil {
+		t.Skipf("cgroups are not to be had here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := tree.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tree
+}
+
+// in starts a shell in a new group with limits; it begins its script once it
+// is inside.
+func in(t *testing.T, tree *Tree, l Limits, script string) (*Group, *exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	g, err := tree.Create(strings.ReplaceAll(t.Name(), "/", "-"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Set(l); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "read go; "+script)
+	stdin, _ := cmd.StdinPipe()
+	stdout, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Add(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(stdin, "go")
+	return g, cmd, bufio.NewReader(stdout)
+}
+
+func TestAHogIsKilledAndCounted(t *testing.T) {
+	g, cmd, _ := in(t, open(t), Limits{Memory: 16 << 20}, "exec python3 -c 'x = bytearray(64 << 20)'")
+	if err := cmd.Wait(); err == nil {
+		t.Error("a process that took four times its memory lived")
+	}
+	if g.OOM() == 0 {
+		t.Error("its end was not counted")
+	}
+	if _, peak := g.Memory(); peak < 8<<20 || peak > 17<<20 {
+		t.Errorf("peak %d", peak)
+	}
+	if g.CPU() == 0 {
+		t.Error("it used no processor time")
+	}
+}
+
+func TestTheNumberOfProcessesIsBounded(t *testing.T) {
+	_, cmd, out := in(t, open(t), Limits{Processes: 3}, "for i in 1 2 3 4 5 6; do sleep 60 >/dev/null 2>&1 & done; echo forked")
+	all, _ := out.ReadString(0)
+	if err := cmd.Wait(); err == nil {
+		t.Errorf("six children under a limit of three processes: %q", all)
+	}
+}
+
+func TestCloseKillsWhatIsInside(t *testing.T) {
+	g, cmd, out := in(t, open(t), Limits{}, "setsid sleep 60 & setsid sleep 60 & echo up; wait")
+	if _, err := out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error)
+	go func() { waited <- cmd.Wait() }()
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waited; err == nil {
+		t.Error("it ended well")
+	}
+}
+
+func TestOpenSweepsWhatAFormerServerLeft(t *testing.T) {
+	tree := open(t)
+	_, cmd, out := in(t, tree, Limits{}, "echo up; exec sleep 60")
+	if _, err := out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error)
+	go func() { waited <- cmd.Wait() }()
+	again := open(t)
+	if err := <-waited; err == nil {
+		t.Error("a process of the former server lived on")
+	}
+	for _, dir := range again.dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				t.Errorf("%s/%s was left", dir, e.Name())
+			}
+		}
+	}
+}

@@ -1,0 +1,314 @@
+// What runs in every Node instance: a generic worker that waits for its start,
+// becomes one function and answers events, or runs the code as a program. The
+// frames are those of worker.py, over descriptor 4 (in) and 5 (out).
+//
+// An instance that answers one event at a time reads its pipe synchronously:
+// that is one system call, where the event loop takes several. What a handler
+// leaves running goes on with the next event.
+'use strict'
+const fs = require('fs')
+const path = require('path')
+const { pathToFileURL } = require('url')
+
+const INPUT = 4
+const OUTPUT = 5
+const [JSON_, TEXT, BYTES] = [0, 1, 2]
+const MORE = 1 << 16
+const waiting = new Int32Array(new SharedArrayBuffer(4))
+
+let buffer = Buffer.allocUnsafe(MORE)
+let begin = 0
+let end = 0
+
+// need sees to it that n bytes are buffered; false at the end of the pipe.
+function need (n) {
+  if (begin === end) begin = end = 0
+  if (buffer.length - begin < n) {
+    const bigger = buffer.length < n ? Buffer.allocUnsafe(Math.max(n, MORE)) : buffer
+    buffer.copy(bigger, 0, begin, end)
+    end -= begin
+    begin = 0
+    buffer = bigger
+  }
+  while (end - begin < n) {
+    const got = fs.readSync(INPUT, buffer, end, buffer.length - end, null)
+    if (got === 0) return false
+    end += got
+  }
+  return true
+}
+
+function readFrame () {
+  if (!need(9)) return null
+  const size = buffer.readUInt32LE(begin) - 5
+  const frame = { type: String.fromCharCode(buffer[begin + 4]), sequence: buffer.readUInt32LE(begin + 5), body: null }
+  if (!need(9 + size)) return null
+  // A copy: the handler may keep it, and the buffer is used again.
+  frame.body = Buffer.from(buffer.subarray(begin + 9, begin + 9 + size))
+  begin += 9 + size
+  return frame
+}
+
+function write (data) {
+  let at = 0
+  while (at < data.length) {
+    try {
+      at += fs.writeSync(OUTPUT, data, at, data.length - at)
+    } catch (e) {
+      if (e.code !== 'EAGAIN') throw e
+      Atomics.wait(waiting, 0, 0, 1)
+    }
+  }
+}
+
+function send (type, sequence, ...parts) {
+  let size = 5
+  for (let i = 0; i < parts.length; i++) {
+    if (typeof parts[i] === 'string') parts[i] = Buffer.from(parts[i])
+    size += parts[i].length
+  }
+  const head = Buffer.allocUnsafe(4 + size)
+  head.writeUInt32LE(size, 0)
+  head[4] = type.charCodeAt(0)
+  head.writeUInt32LE(sequence, 5)
+  let at = 9
+  for (const part of parts) {
+    part.copy(head, at)
+    at += part.length
+  }
+  write(head)
+}
+
+// Context is what a function may know of its invocation.
+class Context {
+  constructor (activation, deadline, start) {
+    this.activation = activation
+    this.deadline = deadline
+    this.function = start.name
+    this.namespace = start.namespace
+    this.version = start.version
+    this.memory = start.memory
+  }
+
+  remainingMs () { return Math.max(0, this.deadline - Date.now()) }
+}
+
+function failure (e) {
+  if (e instanceof Error) {
+    const stack = String(e.stack || e).split('\n').filter(line => !line.includes('/rouse/worker.cjs')).join('\n')
+    return { type: e.name || 'Error', message: String(e.message), stack }
+  }
+  let message
+  try { message = typeof e === 'string' ? e : JSON.stringify(e) } catch { message = String(e) }
+  return { type: 'Error', message: message === undefined ? String(e) : message, stack: '' }
+}
+
+class TooLarge extends Error {
+  constructor (size, limit) {
+    super(`the answer has ${size} bytes; the limit is ${limit}`)
+    this.name = 'TooLarge'
+  }
+}
+
+class NotJSON extends TypeError {
+  constructor (message) {
+    super('the result is not JSON: ' + message)
+    this.name = 'NotJSON'
+  }
+}
+
+function encode (value, limit) {
+  let out
+  try { out = JSON.stringify(value === undefined ? null : value) } catch (e) { throw new NotJSON(e.message) }
+  if (out === undefined) throw new NotJSON(`a ${typeof value} can't be written`)
+  const bytes = Buffer.from(out)
+  if (bytes.length > limit) throw new TooLarge(bytes.length, limit)
+  return bytes
+}
+
+const kind = n => Buffer.from([n])
+const KINDS = [kind(JSON_), kind(TEXT), kind(BYTES)]
+
+// Worker answers events with the handler that the contract's shim made.
+class Worker {
+  constructor (start, handle) {
+    this.start = start
+    this.handle = handle
+    this.limit = start.answer
+  }
+
+  parse (body) {
+    const deadline = body.readDoubleLE(0)
+    const length = body[8]
+    let at = 9 + length
+    const activation = body.latin1Slice(9, at)
+    const size = body.readUInt32LE(at)
+    at += 4
+    const http = size ? JSON.parse(body.utf8Slice(at, at + size)) : null
+    return [new Context(activation, deadline, this.start), http, body.subarray(at + size)]
+  }
+
+  bounded (bytes) {
+    if (bytes.length > this.limit) throw new TooLarge(bytes.length, this.limit)
+    return bytes
+  }
+
+  async answer (sequence, result, http) {
+    if (result !== null && typeof result === 'object' && isStream(result)) return this.stream(sequence, 200, {}, result)
+    if (http) {
+      if (result && typeof result === 'object' && Number.isInteger(result.status ?? result.statusCode)) return this.respond(sequence, result)
+      if (typeof result === 'string') return send('A', sequence, KINDS[TEXT], this.bounded(Buffer.from(result)))
+      if (result instanceof Uint8Array) return send('A', sequence, KINDS[BYTES], this.bounded(Buffer.from(result)))
+    }
+    send('A', sequence, KINDS[JSON_], encode(result, this.limit))
+  }
+
+  async respond (sequence, result) {
+    const status = result.status ?? result.statusCode
+    const headers = result.headers instanceof Map ? Object.fromEntries(result.headers) : { ...result.headers }
+    let body = result.body
+    if (body && typeof body === 'object' && isStream(body)) return this.stream(sequence, status, headers, body)
+    if (body === undefined || body === null) body = Buffer.alloc(0)
+    else if (typeof body === 'string') {
+      if (result.isBase64Encoded) body = Buffer.from(body, 'base64')
+      else {
+        body = Buffer.from(body)
+        fallback(headers, 'text/plain; charset=utf-8')
+      }
+    } else if (!(body instanceof Uint8Array)) {
+      body = encode(body, this.limit)
+      fallback(headers, 'application/json')
+    }
+    this.bounded(body)
+    send('H', sequence, encode({ status, headers }, 1 << 20))
+    if (body.length) send('C', sequence, Buffer.from(body))
+    send('Z', sequence)
+  }
+
+  async stream (sequence, status, headers, chunks) {
+    send('H', sequence, encode({ status, headers }, 1 << 20))
+    for await (const chunk of chunks) send('C', sequence, typeof chunk === 'string' ? chunk : Buffer.from(chunk))
+    send('Z', sequence)
+  }
+
+  // run answers one event; it returns a promise only where the handler did.
+  run (frame) {
+    let http = null
+    try {
+      const [context, request, payload] = this.parse(frame.body)
+      http = request
+      const result = this.handle(payload, http, context)
+      if (!http && (result === null || typeof result !== 'object')) {
+        send('A', frame.sequence, KINDS[JSON_], encode(result, this.limit))
+        return undefined
+      }
+      return Promise.resolve(result).then(r => this.answer(frame.sequence, r, http)).catch(e => this.fail(frame, e))
+    } catch (e) {
+      this.fail(frame, e)
+    }
+  }
+
+  fail (frame, e) { send('F', frame.sequence, JSON.stringify(failure(e))) }
+
+  serve () {
+    for (;;) {
+      const frame = readFrame()
+      if (frame === null) process.exit(0)
+      const promise = this.run(frame)
+      if (promise) {
+        // The event loop must turn for the promise; it comes back to the pipe after.
+        promise.then(() => setImmediate(() => this.serve()))
+        return
+      }
+    }
+  }
+
+  // serveMany answers events as they come, several at a time.
+  serveMany () {
+    const { AsyncLocalStorage } = require('async_hooks')
+    const current = new AsyncLocalStorage()
+    tagLogs(current)
+    const socket = new (require('net').Socket)({ fd: INPUT, readable: true, writable: false })
+    let rest = Buffer.alloc(0)
+    socket.on('data', data => {
+      rest = rest.length ? Buffer.concat([rest, data]) : data
+      while (rest.length >= 9) {
+        const size = rest.readUInt32LE(0) + 4
+        if (rest.length < size) return
+        const frame = { type: String.fromCharCode(rest[4]), sequence: rest.readUInt32LE(5), body: rest.subarray(9, size) }
+        rest = rest.subarray(size)
+        current.run(frame.sequence, () => this.run(frame))
+      }
+    })
+    socket.on('end', () => process.exit(0))
+  }
+}
+
+const isStream = v => typeof v[Symbol.asyncIterator] === 'function' ||
+  (typeof v[Symbol.iterator] === 'function' && typeof v.next === 'function')
+
+function fallback (headers, type) {
+  if (!Object.keys(headers).some(k => k.toLowerCase() === 'content-type')) headers['Content-Type'] = type
+}
+
+// tagLogs sends each printed line with the event that it belongs to.
+function tagLogs (current) {
+  for (const [name, number] of [['stdout', 1], ['stderr', 2]]) {
+    const plain = process[name].write.bind(process[name])
+    process[name].write = (chunk, encoding, done) => {
+      const sequence = current.getStore()
+      if (sequence === undefined) return plain(chunk, encoding, done)
+      for (const line of String(chunk).replace(/\n$/, '').split('\n')) send('L', sequence, kind(number), line)
+      const callback = typeof encoding === 'function' ? encoding : done
+      if (callback) callback()
+      return true
+    }
+  }
+}
+
+// become makes this worker the function that start names.
+async function become (start) {
+  for (const key of Object.keys(process.env)) delete process.env[key]
+  Object.assign(process.env, start.env)
+  process.chdir('/fn')
+  if (start.mode === 'serve') {
+    fs.closeSync(INPUT)
+    fs.closeSync(OUTPUT)
+    process.argv = [process.argv[0], path.join('/fn', start.handler)]
+    // eslint-disable-next-line n/no-deprecated-api
+    return require('module').runMain(process.argv[1])
+  }
+  let worker
+  try {
+    const shim = require(`/rouse/shim_${start.shim}.cjs`)
+    worker = new Worker(start, await shim.load(start, load))
+  } catch (e) {
+    send('F', 0, JSON.stringify(failure(e)))
+    process.exit(0)
+  }
+  process.on('unhandledRejection', e => {
+    console.error(e)
+    process.exit(1)
+  })
+  send('R', 0)
+  if (start.concurrency > 1) worker.serveMany()
+  else worker.serve()
+}
+
+// load imports a module of the function, whichever its kind. A module without
+// import or export is quicker by require.
+async function load (file) {
+  if (!file.endsWith('.mjs')) {
+    try {
+      return require(file)
+    } catch (e) {
+      if (e.code !== 'ERR_REQUIRE_ESM' && !(e instanceof SyntaxError && /import|export/.test(e.message))) throw e
+    }
+  }
+  return import(pathToFileURL(file).href)
+}
+
+send('W', 0)
+const first = readFrame()
+if (first === null) process.exit(0)
+become(JSON.parse(first.body.toString()))

@@ -1,0 +1,354 @@
+"""What runs in every Python instance: it loads the function through the shim
+of its contract and answers events, or runs the code as a program.
+
+A frame is, little-endian, length (4 bytes, of what follows), type (1),
+sequence (4), body. From the platform come events, E: deadline in ms since
+1970 (8, float), length of the id (1), id, length of the HTTP part (4), HTTP
+part in JSON, payload. The worker says R when ready, A with an answer (1 byte
+kind: 0 JSON, 1 text, 2 bytes), H, C and Z for head, chunk and end of a
+streamed answer, F with a failure {type, message, stack}, L with a line of
+log (1 byte: 1 stdout, 2 stderr).
+
+This file is for Python 2.7 as well as 3.
+"""
+import json
+import os
+import struct
+import sys
+import threading
+import time
+import traceback
+
+HEADER = struct.Struct('<IBI')
+MORE = 1 << 16
+JSON, TEXT, BYTES = b'\0', b'\1', b'\2'
+text = type(u'')
+dumps = json.JSONEncoder(separators=(',', ':'), ensure_ascii=False, allow_nan=False).encode
+
+
+class Context(object):
+    """What a function may know of its invocation."""
+    __slots__ = ('activation', 'deadline', 'function', 'namespace', 'version', 'memory', 'cause')
+
+    def __init__(self, activation, deadline, start):
+        self.activation = activation
+        self.deadline = deadline
+        self.function = start['name']
+        self.namespace = start['namespace']
+        self.version = start['version']
+        self.memory = start['memory']
+
+    def remaining_ms(self):
+        """Milliseconds until the platform ends the call."""
+        return max(0, self.deadline - time.time() * 1000)
+
+
+class Pipe(object):
+    """The frames from and to the platform."""
+
+    def __init__(self, source, sink):
+        self.source, self.sink = source, sink
+        self.buffer = b''
+        self.lock = threading.Lock()
+
+    def read(self):
+        """Returns the type, sequence and body of the next frame; None at the end."""
+        buffer = self.buffer
+        while len(buffer) < 4:
+            more = os.read(self.source, MORE)
+            if not more:
+                return None
+            buffer = buffer + more if buffer else more
+        end = 4 + struct.unpack_from('<I', buffer)[0]
+        if len(buffer) < end:
+            parts, have = [buffer], len(buffer)
+            while have < end:
+                more = os.read(self.source, max(MORE, min(end - have, 1 << 20)))
+                if not more:
+                    return None
+                parts.append(more)
+                have += len(more)
+            buffer = b''.join(parts)
+        _, kind, sequence = HEADER.unpack_from(buffer)
+        self.buffer = buffer[end:]
+        return kind, sequence, buffer[9:end]
+
+    def write(self, data):
+        written = os.write(self.sink, data)
+        while written < len(data):
+            data = data[written:]
+            written = os.write(self.sink, data)
+
+    def send(self, kind, sequence, body):
+        data = HEADER.pack(len(body) + 5, ord(kind), sequence) + body
+        with self.lock:
+            self.write(data)
+
+
+class TooLarge(Exception):
+    """The answer exceeds the function's limit."""
+
+
+class NotJSON(TypeError):
+    """The answer can't be written as JSON."""
+
+
+def failure(e, skip=__file__):
+    """Describes an exception as its language prints it, without our own frames."""
+    kind, _, trace = type(e), e, sys.exc_info()[2]
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith('/rouse/'):
+        trace = trace.tb_next
+    lines = traceback.format_exception(kind, e, trace)
+    name = kind.__name__
+    try:
+        message = text(e)
+    except Exception:
+        message = repr(e)
+    return {'type': name, 'message': message, 'stack': ''.join(lines)}
+
+
+def encode(value, limit):
+    try:
+        out = dumps(value).encode('utf-8')
+    except (TypeError, ValueError, RecursionError if sys.version_info[0] > 2 else RuntimeError) as e:
+        raise NotJSON('the result is not JSON: %s' % e)
+    if len(out) > limit:
+        raise TooLarge('the answer has %d bytes; the limit is %d' % (len(out), limit))
+    return out
+
+
+class Worker(object):
+    """Answers events with a handler that the contract's shim made."""
+
+    def __init__(self, start, pipe, handle):
+        self.start, self.pipe, self.handle = start, pipe, handle
+        self.limit = start['answer']
+        self.loop = None
+
+    def parse(self, body):
+        deadline, length = struct.unpack_from('<dB', body)
+        at = 9 + length
+        activation = body[9:at].decode()
+        size, = struct.unpack_from('<I', body, at)
+        at += 4
+        http = None
+        if size:
+            http = json.loads(body[at:at + size].decode('utf-8'))
+            at += size
+        return Context(activation, deadline, self.start), http, body[at:]
+
+    def answer(self, sequence, result, http):
+        """Sends what a handler returned."""
+        if hasattr(result, '__next__') or hasattr(result, 'next'):
+            return self.stream(sequence, 200, {}, result)
+        if http is not None:
+            if isinstance(result, dict) and isinstance(result.get('status', result.get('statusCode')), int):
+                return self.respond(sequence, result)
+            if isinstance(result, text):
+                return self.plain(sequence, TEXT, result.encode('utf-8'))
+            if isinstance(result, (bytes, bytearray)):
+                return self.plain(sequence, BYTES, bytes(result))
+        self.pipe.send('A', sequence, JSON + encode(result, self.limit))
+
+    def plain(self, sequence, kind, body):
+        if len(body) > self.limit:
+            raise TooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
+        self.pipe.send('A', sequence, kind + body)
+
+    def respond(self, sequence, result):
+        """Sends an HTTP answer {status, headers, body}."""
+        body = result.get('body')
+        headers = dict(result.get('headers') or {})
+        status = result.get('status', result.get('statusCode'))
+        if hasattr(body, '__next__') or hasattr(body, 'next'):
+            return self.stream(sequence, status, headers, body)
+        if body is None:
+            body = b''
+        elif isinstance(body, text):
+            if result.get('isBase64Encoded'):
+                import base64
+                body = base64.b64decode(body)
+            else:
+                body = body.encode('utf-8')
+                self.default(headers, 'text/plain; charset=utf-8')
+        elif not isinstance(body, (bytes, bytearray)):
+            body = encode(body, self.limit)
+            self.default(headers, 'application/json')
+        if len(body) > self.limit:
+            raise TooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
+        self.pipe.send('H', sequence, encode({'status': status, 'headers': headers}, 1 << 20))
+        if body:
+            self.pipe.send('C', sequence, bytes(body))
+        self.pipe.send('Z', sequence, b'')
+
+    @staticmethod
+    def default(headers, content_type):
+        if not any(k.lower() == 'content-type' for k in headers):
+            headers['Content-Type'] = content_type
+
+    def stream(self, sequence, status, headers, chunks):
+        self.pipe.send('H', sequence, encode({'status': status, 'headers': headers}, 1 << 20))
+        for chunk in chunks:
+            self.pipe.send('C', sequence, chunk.encode('utf-8') if isinstance(chunk, text) else bytes(chunk))
+        self.pipe.send('Z', sequence, b'')
+
+    def fail(self, sequence, e):
+        self.pipe.send('F', sequence, json.dumps(failure(e)).encode('utf-8'))
+
+    def run(self, sequence, body):
+        """Answers one event."""
+        try:
+            context, http, payload = self.parse(body)
+            result = self.handle(payload, http, context)
+            if hasattr(result, '__await__'):
+                result = self.wait(result)
+            elif hasattr(result, '__anext__'):
+                result = self.drain(result)
+            flush()
+            self.answer(sequence, result, http)
+        except SystemExit as e:
+            leave(e)
+        except BaseException as e:
+            flush()
+            self.fail(sequence, e)
+
+    def wait(self, awaitable):
+        import asyncio
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        return self.loop.run_until_complete(as_coroutine(awaitable))
+
+    def drain(self, generator):
+        """Makes an asynchronous generator a plain one."""
+        while True:
+            try:
+                yield self.wait(generator.__anext__())
+            except StopAsyncIteration:  # noqa: F821 (Python 3 only)
+                return
+
+    def serve(self):
+        """Answers events one after the other until the platform closes the pipe."""
+        read, run = self.pipe.read, self.run
+        while True:
+            frame = read()
+            if frame is None:
+                leave(None)
+            run(frame[1], frame[2])
+
+
+if sys.version_info[0] > 2:
+    exec('''
+async def as_coroutine(awaitable):
+    return await awaitable
+''')
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+def leave(e):
+    """Ends the process as sys.exit would."""
+    flush()
+    code = getattr(e, 'code', None)
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write('%s\n' % code)
+        flush()
+        code = 1
+    os._exit((code or 0) & 255)
+
+
+def reopen():
+    """Makes the standard streams write each line as it is printed."""
+    if sys.version_info[0] > 2:
+        import io
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, 'r', closefd=False)), encoding='utf-8', errors='replace')
+        for name, fd in (('stdout', 1), ('stderr', 2)):
+            raw = io.BufferedWriter(io.FileIO(fd, 'w', closefd=False))
+            stream = io.TextIOWrapper(raw, encoding='utf-8', errors='backslashreplace', line_buffering=True)
+            setattr(sys, name, stream)
+            setattr(sys, '__%s__' % name, stream)
+    else:
+        sys.stdout = os.fdopen(1, 'w', 1)
+        sys.stderr = os.fdopen(2, 'w', 1)
+
+
+def reseed():
+    """A fork has its parent's random numbers; Python's own module reseeds itself."""
+    numpy = sys.modules.get('numpy')
+    if numpy is not None and hasattr(numpy, 'random'):
+        numpy.random.seed()
+
+
+def program(start):
+    """Runs the handler as a program: its file, or a module with "-m"."""
+    import runpy
+    target = start['handler']
+    sys.argv = [target]
+    try:
+        if target.endswith('.py'):
+            runpy.run_path(os.path.join('/fn', target), run_name='__main__')
+        else:
+            runpy.run_module(target, run_name='__main__', alter_sys=True)
+    except SystemExit as e:
+        wind_up()
+        leave(e)
+    except BaseException as e:
+        sys.stderr.write(failure(e)['stack'])
+        wind_up()
+        flush()
+        os._exit(1)
+    wind_up()
+    leave(None)
+
+
+def wind_up():
+    """Waits for threads and runs atexit, as the end of an interpreter does."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    import atexit
+    if hasattr(atexit, '_run_exitfuncs'):
+        atexit._run_exitfuncs()
+
+
+def become(start, source, sink):
+    """Becomes an instance of the function that start names. Never returns."""
+    os.environ.clear()
+    os.environ.update(start['env'])
+    if hasattr(time, 'tzset'):
+        time.tzset()
+    sys.path.insert(0, '/fn')
+    sys.dont_write_bytecode = True
+    reseed()
+    mode = start['mode']
+    if mode != 'worker':
+        if mode == 'once':
+            os.dup2(source, 0)
+            os.dup2(sink, 1)
+        os.close(source)
+        os.close(sink)
+        reopen()
+        program(start)
+    reopen()
+    pipe = Pipe(source, sink)
+    try:
+        shim = __import__('shim_' + start['shim'])
+        handle = shim.load(start)
+    except SystemExit as e:
+        leave(e)
+    except BaseException as e:
+        flush()
+        pipe.send('F', 0, json.dumps(failure(e)).encode('utf-8'))
+        os._exit(0)
+    flush()
+    if start['concurrency'] > 1:
+        import concurrent_worker
+        concurrent_worker.serve(start, pipe, handle)
+    pipe.send('R', 0, b'')
+    Worker(start, pipe, handle).serve()

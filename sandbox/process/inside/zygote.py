@@ -1,0 +1,208 @@
+"""The zygote: a warm interpreter of which every instance is a fork.
+
+It runs as root of a user namespace of its own, behind a seccomp filter, with
+no network. It has one thread: a fork copies no other. Descriptor 3 is its
+control socket (SEQPACKET). A request {"id"} comes with five descriptors:
+the child's own control socket, input, output, standard output, standard
+error. The child moves into namespaces of its own, says hello and waits; a
+start then tells it which function to become.
+
+The zygote answers {"up"} once, then {"id", "status"} for each child that ended.
+"""
+import array
+import ctypes
+import fcntl
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import select
+import signal
+import site
+import socket
+import struct
+import sys
+
+sys.path.insert(0, '/rouse')
+import worker  # noqa: E402
+
+CONTROL = 3
+NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 1 << 14, 1 << 18
+PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
+SYS_MOVE_MOUNT = 429  # the same on every architecture, as all calls since 424
+SYS_SECCOMP = {'x86_64': 317, 'aarch64': 277}[os.uname().machine]
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+
+
+class Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+    _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+
+
+def check(result, what):
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, '%s: %s' % (what, os.strerror(number)))
+
+
+def receive(sock):
+    """Returns one message and the descriptors that came with it; b'' at the end."""
+    data, ancillary, _, _ = sock.recvmsg(1 << 20, socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
+    fds = array.array('i')
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
+    return data, list(fds)
+
+
+def loopback():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        request = struct.pack('16sH14x', b'lo', IFF_UP)
+        fcntl.ioctl(s, SIOCSIFFLAGS, request)
+
+
+def isolate():
+    """Moves this child, already first of its pid namespace, into the others."""
+    check(libc.unshare(NEWNS | NEWIPC | NEWUTS | NEWNET), 'unshare')
+    check(libc.mount(None, b'/', None, MS_PRIVATE | MS_REC, None), 'make mounts private')
+    check(libc.mount(b'proc', b'/proc', b'proc', MS_NOSUID | MS_NODEV | MS_NOEXEC, None), 'mount proc')
+    loopback()
+
+
+def furnish(start, fds):
+    """Mounts what the function brings."""
+    for fd, at in zip(fds, start['mounts']):
+        check(libc.syscall(SYS_MOVE_MOUNT, fd, b'', -100, at.encode(), 4), 'mount ' + at)
+        os.close(fd)
+    size = start['tmp']
+    options = 'mode=1777,size=%d,nr_inodes=%d' % (size, max(64, size >> 12))
+    check(libc.mount(b'tmpfs', b'/tmp', b'tmpfs', MS_NOSUID | MS_NODEV, options.encode()), 'mount tmp')
+
+
+def surrender(user, program):
+    """Gives up all power. The bounding set was emptied by the zygote."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    # The change of user hid /proc/self from the function itself.
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 'no new privileges')
+    check(libc.syscall(SYS_SECCOMP, 1, 0, ctypes.byref(program)), 'seccomp')
+
+
+def child(fds, program, keep):
+    """Becomes an instance. Never returns."""
+    own, stdin, stdout, out, err = fds
+    for fd in keep:
+        os.close(fd)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    control = socket.socket(fileno=own)
+    isolate()
+    control.send(b'hello')
+    message, mounts = receive(control)
+    if not message:
+        os._exit(0)
+    start = json.loads(message)
+    furnish(start, mounts)
+    control.close()
+    os.chdir('/fn')
+    surrender(start['user'], program)
+    worker.become(start, stdin, stdout)
+
+
+def preload(names):
+    """Imports what the functions of this zygote will, as far as it goes."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except BaseException as e:  # the function will meet it again, and say so
+            sys.stderr.write('preload %s: %r\n' % (name, e))
+    threads = len(os.listdir('/proc/self/task'))
+    if threads > 1:
+        sys.stderr.write('imports left %d threads running\n' % threads)
+        sys.exit(3)
+
+
+def main():
+    control = socket.socket(fileno=CONTROL)
+    setup = json.loads(control.recv(1 << 20))
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    if setup['deps']:
+        site.addsitedir('/deps')
+    preload(setup['preload'])
+    code = bytes.fromhex(setup['filter'])
+    program = Program(len(code) // 8, ctypes.cast(ctypes.c_char_p(code), ctypes.c_void_p))
+    for capability in range(64):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    home = os.open('/proc/self/ns/pid', os.O_RDONLY | os.O_CLOEXEC)
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    poll = select.poll()
+    poll.register(CONTROL, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    ids = {}
+    gc.collect()
+    gc.freeze()
+    control.send(json.dumps({'up': os.getpid()}).encode())
+    while True:
+        for fd, _ in poll.poll():
+            if fd == woken:
+                os.read(woken, 4096)
+                reap(control, ids)
+                continue
+            message, fds = receive(control)
+            if not message:
+                os._exit(0)
+            request = json.loads(message)
+            check(libc.unshare(NEWPID), 'unshare')
+            pid = fork(control, request['id'])
+            if pid == 0:
+                try:
+                    child(fds, program, (CONTROL, home, woken, wake))
+                except BaseException as e:
+                    sys.stderr.write('rouse: sandbox: %s\n' % e)
+                    sys.stderr.flush()
+                os._exit(125)
+            check(libc.setns(home, NEWPID), 'return to the pid namespace')
+            for fd in fds:
+                os.close(fd)
+            if pid > 0:
+                ids[pid] = request['id']
+
+
+def fork(control, id):
+    """Forks; a refusal by the kernel is reported as the child's end."""
+    try:
+        return os.fork()
+    except OSError as e:
+        control.send(json.dumps({'id': id, 'error': str(e)}).encode())
+        return -1
+
+
+def reap(control, ids):
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid in ids:
+            control.send(json.dumps({'id': ids.pop(pid), 'status': status}).encode())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,277 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/frame"
+	"github.com/rouse-run/rouse/sandbox/process/stage"
+)
+
+// A sandbox is a room that has become a function. It implements rouse.Sandbox.
+type sandbox struct {
+	*room
+	driver *Driver
+	mode   rouse.Mode
+	net    *network // nil where the function has none of its own
+	once   sync.Once
+}
+
+// start is a worker's first message.
+type start struct {
+	User        int               `json:"user"`
+	Mounts      []string          `json:"mounts"`
+	Tmp         int64             `json:"tmp"`
+	Env         map[string]string `json:"env"`
+	Mode        string            `json:"mode"`
+	Handler     string            `json:"handler"`
+	Shim        string            `json:"shim"`
+	Concurrency int               `json:"concurrency"`
+	Answer      int64             `json:"answer"`
+	Name        string            `json:"name"`
+	Namespace   rouse.Namespace   `json:"namespace"`
+	Version     int               `json:"version"`
+	Memory      int64             `json:"memory"`
+}
+
+// Open implements rouse.Driver.
+func (d *Driver) Open(ctx context.Context, spec rouse.Spec) (rouse.Sandbox, error) {
+	k, rt, err := d.kindOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	n, err := d.nursery(k, rt, spec)
+	if err != nil {
+		return nil, err
+	}
+	r, err := n.take()
+	if err != nil {
+		return nil, &rouse.Error{Op: "open sandbox", On: spec.Function.Ref.String(), Err: err}
+	}
+	s := &sandbox{room: r, driver: d, mode: spec.Program.Mode}
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		r.close()
+		return nil, rouse.Errorf(rouse.Unavailable, "open sandbox", spec.Function.Ref.String(), "the server is stopping")
+	}
+	d.open[s] = struct{}{}
+	d.mu.Unlock()
+	if err := s.specialise(k, rt, spec); err != nil {
+		_ = s.Close()
+		return nil, &rouse.Error{Op: "open sandbox", On: spec.Function.Ref.String(), Err: err}
+	}
+	return s, nil
+}
+
+// specialise makes the room the function's.
+func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
+	f := spec.Function
+	s.stdout.listen(spec.Log)
+	s.stderr.listen(spec.Log)
+	if s.group != nil {
+		if err := s.group.Set(limits(f.Limits)); err != nil {
+			return err
+		}
+	}
+	if f.Egress {
+		n, err := openNetwork(s.room, s.driver.log)
+		if err != nil {
+			return err
+		}
+		s.net = n
+	}
+	places := []string{"/fn"}
+	code, err := detach(spec.Code, false)
+	if err != nil {
+		return err
+	}
+	mounts := []int{code}
+	if spec.Deps != "" && k.deps == "" {
+		deps, err := detach(spec.Deps, false)
+		if err != nil {
+			_ = unix.Close(code)
+			return err
+		}
+		mounts, places = append(mounts, deps), append(places, "/deps")
+	}
+	env := environment(spec)
+	if k.how == "program" {
+		return s.room.start(program(rt, spec, env, places), mounts)
+	}
+	m := start{User: s.user, Mounts: places, Tmp: f.Limits.Tmp, Env: env, Handler: f.Handler, Shim: spec.Program.Shim,
+		Mode:        [...]string{"worker", "serve", "once"}[spec.Program.Mode],
+		Concurrency: f.Limits.Concurrency, Answer: f.Limits.Answer, Name: f.Name, Namespace: f.Namespace,
+		Version: f.Version, Memory: f.Limits.Memory}
+	if k.how == "python" {
+		return s.room.start(m, mounts)
+	}
+	defer func() {
+		for _, fd := range mounts {
+			_ = unix.Close(fd)
+		}
+	}()
+	if err := s.furnish(mounts, places, f.Limits.Tmp); err != nil {
+		return err
+	}
+	return frame.WriteJSON(s.input, frame.Start, 0, m)
+}
+
+// environment is what the function's code finds in its environment.
+func environment(spec rouse.Spec) map[string]string {
+	f := spec.Function
+	env := map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "function",
+		"ROUSE_FUNCTION": f.Name, "ROUSE_NAMESPACE": string(f.Namespace), "ROUSE_VERSION": strconv.Itoa(f.Version),
+		"ROUSE_MEMORY": strconv.FormatInt(f.Limits.Memory>>20, 10)}
+	if spec.Program.Mode == rouse.ModeServe {
+		env["PORT"] = strconv.Itoa(spec.Program.Port)
+	}
+	if spec.Deps != "" {
+		env["PYTHONPATH"] = "/deps"
+		env["PATH"] = "/deps/bin:/deps/node_modules/.bin:" + env["PATH"]
+	}
+	maps.Copy(env, f.Env)
+	return env
+}
+
+// program is the start of code that runs as a program of its own.
+func program(rt rouse.Runtime, spec rouse.Spec, env map[string]string, places []string) stage.Start {
+	file := path.Join("/fn", spec.Function.Handler)
+	start := stage.Start{Args: []string{file}, Dir: "/fn", Tmp: spec.Function.Limits.Tmp, Mounts: places,
+		Stdin: spec.Program.Mode == rouse.ModeOnce}
+	if rt.Path != "" {
+		start.Args = []string{rt.Path, file}
+	}
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		start.Env = append(start.Env, k+"="+env[k])
+	}
+	return start
+}
+
+// duplex makes the two pipes of a worker one connection.
+type duplex struct {
+	io.Reader
+	io.Writer
+	in, out *os.File
+}
+
+func (d duplex) Close() error { return errors.Join(d.in.Close(), d.out.Close()) }
+
+// SetReadDeadline bounds reading, as net.Conn's does.
+func (d duplex) SetReadDeadline(t time.Time) error { return d.out.SetReadDeadline(t) }
+
+// Conn implements rouse.Sandbox.
+func (s *sandbox) Conn() io.ReadWriteCloser {
+	if s.mode != rouse.ModeWorker {
+		return nil
+	}
+	return duplex{s.output, s.input, s.input, s.output}
+}
+
+// Run implements rouse.Sandbox.
+func (s *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
+	stop := context.AfterFunc(ctx, func() { s.kill() })
+	defer stop()
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		_, _ = io.Copy(s.input, in) // a program need not read all
+		_ = s.input.Close()
+	}()
+	_, err := io.Copy(out, s.output)
+	if err != nil { // out takes no more
+		s.kill()
+	}
+	<-s.done
+	_ = s.input.Close()
+	<-fed
+	s.Drain()
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return s.exit.Code, err
+}
+
+func (s *sandbox) kill() { _ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0) }
+
+// Dial implements rouse.Sandbox.
+func (s *sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
+	var c net.Conn
+	err := s.inside(func() (err error) {
+		c, err = (&net.Dialer{}).DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		return err
+	})
+	return c, err
+}
+
+// inside runs f on a thread that is in the room's network namespace. A socket
+// stays where it was made.
+func (r *room) inside(f func() error) error {
+	ns, err := r.netns()
+	if err != nil {
+		return fmt.Errorf("enter a network namespace: %w", err)
+	}
+	defer unix.Close(ns)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter a network namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// Drain implements rouse.Sandbox.
+func (s *sandbox) Drain() {
+	s.stdout.drain()
+	s.stderr.drain()
+}
+
+// Done implements rouse.Sandbox.
+func (s *sandbox) Done() <-chan struct{} { return s.done }
+
+// Exit implements rouse.Sandbox.
+func (s *sandbox) Exit() rouse.Exit {
+	<-s.done
+	return s.exit
+}
+
+// Usage implements rouse.Sandbox.
+func (s *sandbox) Usage() rouse.Usage {
+	if s.group == nil {
+		return rouse.Usage{}
+	}
+	now, peak := s.group.Memory()
+	return rouse.Usage{Memory: now, Peak: peak, CPU: s.group.CPU(), OOM: s.group.OOM()}
+}
+
+// Close implements rouse.Sandbox.
+func (s *sandbox) Close() error {
+	s.once.Do(func() {
+		s.driver.mu.Lock()
+		delete(s.driver.open, s)
+		s.driver.mu.Unlock()
+		if s.net != nil {
+			s.net.close()
+		}
+		s.room.close()
+	})
+	return nil
+}
