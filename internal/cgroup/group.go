@@ -18,6 +18,7 @@ type Group struct {
 	tree *Tree
 	name string
 	fd   int // of the v2 folder, for clone3; -1 where there is none
+	set  Limits
 }
 
 // Limits bound a Group. Zero sets no limit.
@@ -57,8 +58,21 @@ func (g *Group) dir(controller string) string {
 	return filepath.Join(g.tree.v1[controller], g.name)
 }
 
-// Set changes the limits.
+// Set changes the limits. The same ones again cost nothing. It is not for
+// concurrent use.
 func (g *Group) Set(l Limits) error {
+	if g.set == l {
+		return nil
+	}
+	g.set = Limits{} // until all is written
+	err := g.apply(l)
+	if err == nil {
+		g.set = l
+	}
+	return err
+}
+
+func (g *Group) apply(l Limits) error {
 	memory, pids := "max", "max"
 	if l.Processes > 0 {
 		pids = strconv.Itoa(l.Processes)
@@ -80,12 +94,13 @@ func (g *Group) Set(l Limits) error {
 	if l.Memory > 0 {
 		memory = strconv.FormatInt(l.Memory, 10)
 	}
+	// With swap, or without: never less than without, so one of the two writes
+	// comes too early. Absent without swap accounting.
+	_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory)
 	err := errors.Join(write(g.dir("memory"), "memory.limit_in_bytes", memory),
 		write(g.dir("pids"), "pids.max", pids),
 		write(g.dir("cpu"), "cpu.shares", strconv.Itoa(max(2, weight*1024/100))))
-	if l.Memory > 0 {
-		_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory) // absent without swap accounting
-	}
+	_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory)
 	return err
 }
 

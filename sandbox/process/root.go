@@ -30,6 +30,7 @@ var shared = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/lib
 type bind struct {
 	from, to string
 	writable bool
+	device   bool
 }
 
 // root is the plan of a root file system, and the detached mounts that it is
@@ -39,7 +40,8 @@ func root(more ...bind) (stage.Plan, []int, error) {
 		Files:    files,
 		Hostname: "rouse",
 		Links: map[string]string{"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
-			"/dev/stderr": "/proc/self/fd/2", "/dev/shm": "/tmp", "/etc/mtab": "/proc/mounts"},
+			"/dev/stderr": "/proc/self/fd/2", "/dev/shm": "/tmp", "/etc/mtab": "/proc/mounts",
+			"/node_modules": "/deps/node_modules"}, // where Node looks from anywhere
 	}
 	var mounts []int
 	fail := func(err error) (stage.Plan, []int, error) {
@@ -62,14 +64,21 @@ func root(more ...bind) (stage.Plan, []int, error) {
 			plan.Links[path] = to
 			continue
 		}
-		binds = append(binds, bind{from: path, to: path, writable: strings.HasPrefix(path, "/dev/")})
+		binds = append(binds, bind{from: path, to: path, device: strings.HasPrefix(path, "/dev/")})
 	}
 	for _, b := range append(binds, more...) {
 		info, err := os.Stat(b.from)
 		if err != nil {
 			return fail(err)
 		}
-		fd, err := detach(b.from, b.writable)
+		attr := uint64(unix.MOUNT_ATTR_NOSUID)
+		if !b.device {
+			attr |= unix.MOUNT_ATTR_NODEV
+		}
+		if !b.device && !b.writable {
+			attr |= unix.MOUNT_ATTR_RDONLY
+		}
+		fd, err := detach(b.from, attr)
 		if err != nil {
 			return fail(err)
 		}
@@ -79,18 +88,17 @@ func root(more ...bind) (stage.Plan, []int, error) {
 	return plan, mounts, nil
 }
 
+// readOnly are the attributes of what a function may only read.
+const readOnly = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+
 // detach makes a mount of a path that is nowhere yet; who has the descriptor
-// can place it. A writable one may hold devices, since those that we show do.
-func detach(path string, writable bool) (int, error) {
+// can place it.
+func detach(path string, attr uint64) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return -1, fmt.Errorf("open tree %s: %w", path, err)
 	}
-	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID}
-	if !writable {
-		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NODEV
-	}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, attr); err != nil {
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: attr}); err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("protect %s: %w", path, err)
 	}

@@ -96,13 +96,13 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 		s.net = n
 	}
 	places := []string{"/fn"}
-	code, err := detach(spec.Code, false)
+	code, err := detach(spec.Code, readOnly)
 	if err != nil {
 		return err
 	}
 	mounts := []int{code}
 	if spec.Deps != "" && k.deps == "" {
-		deps, err := detach(spec.Deps, false)
+		deps, err := detach(spec.Deps, readOnly)
 		if err != nil {
 			_ = unix.Close(code)
 			return err

@@ -1,0 +1,136 @@
+// Package invoke carries one invocation from request to activation: it finds
+// the function, leases an instance, bounds the run and records what happened;
+// at once, or later from a durable queue.
+package invoke
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/pool"
+)
+
+// keptResult is how many bytes of a result an activation's record keeps; of a
+// larger one only the digest.
+const keptResult = 64 << 10
+
+// A Config says with what an Invoker works.
+type Config struct {
+	Registry rouse.Registry
+	Pool     *pool.Pool
+	Recorder *Recorder
+	Wait     time.Duration // that a call may wait for an instance; 0 is a minute
+	Log      *slog.Logger
+}
+
+// An Invoker runs invocations. It implements rouse.Invoker.
+type Invoker struct {
+	Config
+}
+
+// New returns an Invoker.
+func New(c Config) *Invoker {
+	if c.Wait == 0 {
+		c.Wait = time.Minute
+	}
+	return &Invoker{c}
+}
+
+// NewID returns a new activation's id: a UUIDv7 as 32 hex digits.
+func NewID() string {
+	const digits = "0123456789abcdef"
+	id := uuid.Must(uuid.NewV7())
+	var b [32]byte
+	for i, c := range id {
+		b[2*i], b[2*i+1] = digits[c>>4], digits[c&15]
+	}
+	return string(b[:])
+}
+
+// Invoke implements rouse.Invoker. A caller who goes away does not end the
+// function: what it does, it does to the end.
+func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activation, error) {
+	f, err := v.Registry.Function(ctx, in.Function, in.Qualifier)
+	if err != nil {
+		return rouse.Activation{}, err
+	}
+	if in.ID == "" {
+		in.ID = NewID()
+	}
+	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Attempt: in.Attempt, Started: time.Now()}
+	waiting, stop := context.WithTimeout(ctx, v.Wait)
+	lease, err := v.Pool.Lease(waiting, f)
+	stop()
+	if err != nil {
+		return v.unleased(ctx, a, err)
+	}
+	a.Cold, a.Queued, a.Init = lease.Cold, rouse.Duration(lease.Queued), rouse.Duration(lease.Init)
+	limit := time.Duration(f.Limits.Timeout)
+	running, stop := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	began := time.Now()
+	answer, err := lease.Answer(running, in)
+	ended := time.Now()
+	stop()
+	v.conclude(&a, answer, err, limit, lease)
+	took := ended.Sub(began)
+	a.Run = rouse.Duration(took)
+	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (took + lease.Init).Seconds()
+	a.Memory = lease.Peak(ended, took > 20*time.Millisecond)
+	lease.Release(err != nil)
+	v.Recorder.Add(a)
+	return a, nil
+}
+
+// conclude says how the run ended.
+func (v *Invoker) conclude(a *rouse.Activation, answer rouse.Answer, err error, limit time.Duration, lease *pool.Lease) {
+	switch {
+	case err == nil:
+		a.Status, a.Failure = answer.Status, answer.Failure
+		a.Result, a.ContentType, a.Size = answer.Result, answer.ContentType, answer.Size
+		if a.Status == rouse.StatusFailed && lease.OutOfMemory() {
+			// One of its processes was killed, and what is left of it complains.
+			a.Status = rouse.StatusOutOfMemory
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		a.Status = rouse.StatusTimedOut
+		a.Failure = &rouse.Failure{Type: "Timeout", Message: "the function ran longer than its timeout of " + limit.String()}
+	case errors.Is(err, context.Canceled):
+		a.Status = rouse.StatusFailed
+		a.Failure = &rouse.Failure{Type: "Canceled", Message: "the caller went away while the answer was being sent"}
+	default:
+		a.Status = rouse.StatusCrashed
+		a.Failure = &rouse.Failure{Type: "Crashed", Message: "the platform lost the function's process"}
+		v.Log.Error("answer", "function", a.Function.String(), "activation", a.ID, "error", err)
+	}
+}
+
+// unleased is how an invocation ends that got no instance. A function whose
+// code can't be made ready has failed; the rest is the platform's error.
+func (v *Invoker) unleased(ctx context.Context, a rouse.Activation, err error) (rouse.Activation, error) {
+	var boot *rouse.BootError
+	if errors.As(err, &boot) {
+		a.Status, a.Failure, a.Cold = boot.Status, &boot.Failure, true
+		a.Init = rouse.Duration(time.Since(a.Started))
+		v.Recorder.Add(a)
+		return a, nil
+	}
+	a.Queued = rouse.Duration(time.Since(a.Started))
+	a.Status = rouse.StatusRefused
+	if rouse.KindOf(err) == rouse.Throttled {
+		a.Status = rouse.StatusThrottled
+	}
+	a.Failure = &rouse.Failure{Type: rouse.KindOf(err).String(), Message: err.Error()}
+	if rouse.KindOf(err) == rouse.Internal {
+		v.Log.Error("lease", "function", a.Function.String(), "activation", a.ID, "error", err)
+		a.Failure.Message = "internal error; the platform's log has more under activation " + a.ID
+	}
+	if ctx.Err() == nil || a.Status != rouse.StatusThrottled {
+		v.Recorder.Add(a)
+	}
+	return a, err
+}

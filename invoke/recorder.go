@@ -1,0 +1,186 @@
+package invoke
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// Bounds of what waits to be stored. Who adds more activations waits; lines
+// beyond are dropped and counted.
+const (
+	maxActivations = 20_000
+	maxLineBytes   = 64 << 20
+)
+
+// A Recorder stores activations and lines behind the invocations, many in one
+// transaction, and serves as the rouse.Records of the platform: who reads sees
+// what was added before.
+type Recorder struct {
+	store rouse.Records
+	pause time.Duration
+	log   *slog.Logger
+	tail  tail
+
+	mu      sync.Mutex
+	cond    sync.Cond          // broadcast when something was stored
+	as      []rouse.Activation // guarded by mu
+	ls      []rouse.Line       // guarded by mu
+	size    int                // guarded by mu; bytes of ls
+	added   int64              // guarded by mu; activations and lines, ever
+	stored  int64              // guarded by mu; of those, stored or given up
+	wake    chan struct{}
+	hurry   chan struct{}
+	dropped atomic.Int64
+}
+
+// NewRecorder returns a Recorder over store; Run must be running. What was
+// added less than pause (0 is 50 ms) ago is lost when the machine stops.
+func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Recorder {
+	if pause == 0 {
+		pause = 50 * time.Millisecond
+	}
+	r := &Recorder{store: store, pause: pause, log: log, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r.cond.L = &r.mu
+	return r
+}
+
+// Add records an activation.
+func (r *Recorder) Add(a rouse.Activation) {
+	if len(a.Result) > keptResult {
+		a.Digest = rouse.DigestOf(a.Result)
+		a.Result = nil
+	}
+	r.mu.Lock()
+	for len(r.as) >= maxActivations {
+		signal(r.hurry)
+		r.cond.Wait()
+	}
+	r.as = append(r.as, a)
+	r.added++
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+// Line records a line and hands it to those who follow.
+func (r *Recorder) Line(l rouse.Line) {
+	r.tail.publish(l)
+	r.mu.Lock()
+	if r.size > maxLineBytes {
+		r.mu.Unlock()
+		r.dropped.Add(1)
+		return
+	}
+	r.ls = append(r.ls, l)
+	r.size += len(l.Text) + 64
+	r.added++
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+// Dropped counts records that were given up.
+func (r *Recorder) Dropped() int64 { return r.dropped.Load() }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run stores what is added until ctx ends, and then the rest.
+func (r *Recorder) Run(ctx context.Context) error {
+	timer := time.NewTimer(r.pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.post()
+			return nil
+		case <-r.wake:
+		}
+		timer.Reset(r.pause)
+		select {
+		case <-timer.C:
+		case <-r.hurry:
+		case <-ctx.Done():
+		}
+		r.post()
+	}
+}
+
+// post stores what waits. A store that is full or broken must not stop
+// functions: what it does not take is dropped, and counted.
+func (r *Recorder) post() {
+	r.mu.Lock()
+	as, ls := r.as, r.ls
+	r.as, r.ls, r.size = nil, nil, 0
+	upTo := r.added
+	r.mu.Unlock()
+	if len(as)+len(ls) > 0 {
+		// Not the caller's context: on the way out there is still this to do.
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := r.store.Post(ctx, as, ls); err != nil {
+			r.dropped.Add(int64(len(as) + len(ls)))
+			r.log.Error("store records", "activations", len(as), "lines", len(ls), "error", err)
+		}
+	}
+	r.mu.Lock()
+	r.stored = upTo
+	r.mu.Unlock()
+	r.cond.Broadcast()
+}
+
+// settle waits until what was added before has been stored.
+func (r *Recorder) settle(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	upTo := r.added
+	if r.stored >= upTo {
+		return
+	}
+	signal(r.hurry)
+	stop := context.AfterFunc(ctx, r.cond.Broadcast)
+	defer stop()
+	for r.stored < upTo && ctx.Err() == nil {
+		r.cond.Wait()
+	}
+}
+
+// Post implements rouse.Records.
+func (r *Recorder) Post(ctx context.Context, as []rouse.Activation, ls []rouse.Line) error {
+	return r.store.Post(ctx, as, ls)
+}
+
+// Activation implements rouse.Records.
+func (r *Recorder) Activation(ctx context.Context, id string) (rouse.Activation, error) {
+	r.settle(ctx)
+	return r.store.Activation(ctx, id)
+}
+
+// Activations implements rouse.Records.
+func (r *Recorder) Activations(ctx context.Context, q rouse.ActivationQuery) ([]rouse.Activation, error) {
+	r.settle(ctx)
+	return r.store.Activations(ctx, q)
+}
+
+// Lines implements rouse.Records.
+func (r *Recorder) Lines(ctx context.Context, q rouse.LineQuery) ([]rouse.Line, error) {
+	r.settle(ctx)
+	return r.store.Lines(ctx, q)
+}
+
+// Trim implements rouse.Records.
+func (r *Recorder) Trim(ctx context.Context, before time.Time, size int64) error {
+	return r.store.Trim(ctx, before, size)
+}
+
+// Follow implements rouse.Tail.
+func (r *Recorder) Follow(ctx context.Context, ref rouse.Ref, f func(rouse.Line) bool) error {
+	return r.tail.follow(ctx, ref, f)
+}

@@ -1,0 +1,362 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// A group is all instances of one version of a function, and who waits for one.
+type group struct {
+	pool *Pool
+	f    rouse.Function
+
+	mu        sync.Mutex
+	free      []*instance            // guarded by mu; those with a free slot, last used last
+	instances map[*instance]struct{} // guarded by mu
+	waiters   []*waiter              // guarded by mu; first come, first served
+	booting   int                    // guarded by mu
+	min       int                    // guarded by mu
+	retired   bool                   // guarded by mu; close what gets free
+}
+
+// A waiter is a call that waits for a slot.
+type waiter struct {
+	ready chan struct{}
+	lease *Lease
+	err   error
+}
+
+// lease implements Pool.Lease.
+func (g *group) lease(ctx context.Context) (*Lease, error) {
+	g.mu.Lock()
+	if n := len(g.free); n > 0 && len(g.waiters) == 0 {
+		l := g.take(g.free[n-1])
+		g.mu.Unlock()
+		return l, nil
+	}
+	if len(g.waiters) >= g.f.Limits.Queue {
+		waiting := len(g.waiters)
+		g.mu.Unlock()
+		return nil, rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "%d calls wait for an instance already; try again later, or deploy it with a larger --max or --queue", waiting)
+	}
+	began := time.Now()
+	w := &waiter{ready: make(chan struct{})}
+	g.waiters = append(g.waiters, w)
+	g.mu.Unlock()
+	g.bootMore()
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		if g.leave(w) {
+			return nil, rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "no instance got free in %v", time.Since(began).Round(time.Millisecond))
+		}
+		<-w.ready // it was served this moment
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	w.lease.Queued = max(0, time.Since(began)-w.lease.Init)
+	return w.lease, nil
+}
+
+// leave takes a waiter out of the queue; false where it was served already.
+func (g *group) leave(w *waiter) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiters, w)
+	if i < 0 {
+		return false
+	}
+	g.waiters = slices.Delete(g.waiters, i, i+1)
+	return true
+}
+
+// take fills a slot of i. The caller holds mu.
+func (g *group) take(i *instance) *Lease {
+	i.busy++
+	if i.busy == g.f.Limits.Concurrency {
+		if k := slices.Index(g.free, i); k >= 0 {
+			g.free = slices.Delete(g.free, k, k+1)
+		}
+	}
+	if i.busy == 1 && i.charged != g.f.Limits.Memory { // it was measured while idle
+		g.pool.charge.Add(g.f.Limits.Memory - i.charged)
+		i.charged = g.f.Limits.Memory
+	}
+	return &Lease{instance: i}
+}
+
+// bootMore boots instances as far as callers wait, or Min asks, and there is room.
+func (g *group) bootMore() {
+	for {
+		g.mu.Lock()
+		total := len(g.instances) + g.booting
+		wanted := g.booting < len(g.waiters) || total < g.min
+		if g.retired && len(g.waiters) == 0 || !wanted || g.f.Limits.Max > 0 && total >= g.f.Limits.Max {
+			g.mu.Unlock()
+			return
+		}
+		g.booting++
+		g.mu.Unlock()
+		if !g.pool.reserve(g, g.f.Limits.Memory) {
+			g.mu.Lock()
+			g.booting--
+			g.mu.Unlock()
+			return
+		}
+		g.pool.work.Go(g.boot)
+	}
+}
+
+// boot makes one instance and gives it to who waits longest. Boots wait for
+// each other: meanwhile a freed instance may make one needless.
+func (g *group) boot() {
+	p := g.pool
+	p.boots <- struct{}{}
+	g.mu.Lock()
+	needed := len(g.waiters) > 0 || len(g.instances)+g.booting <= g.min
+	g.mu.Unlock()
+	if !needed {
+		<-p.boots
+		g.mu.Lock()
+		g.booting--
+		g.mu.Unlock()
+		p.release(g.f.Limits.Memory)
+		return
+	}
+	began := time.Now()
+	i, err := g.open()
+	took := time.Since(began)
+	<-p.boots
+	g.mu.Lock()
+	g.booting--
+	if err != nil {
+		var w *waiter
+		if len(g.waiters) > 0 {
+			w, g.waiters = g.waiters[0], g.waiters[1:]
+		} else {
+			g.min = 0 // nobody hears why; the next call will
+		}
+		g.mu.Unlock()
+		p.release(g.f.Limits.Memory)
+		if w != nil {
+			w.err = err
+			close(w.ready)
+		} else {
+			p.Logger.Warn("boot an instance ahead", "function", g.f.Ref.String(), "error", err)
+		}
+		g.bootMore()
+		return
+	}
+	g.instances[i] = struct{}{}
+	p.alive.Add(1)
+	g.offer(i, took)
+	g.mu.Unlock()
+	g.bootMore()
+}
+
+// offer gives i's free slots to those who wait, and keeps the rest. The caller
+// holds mu. Init is how long i took to boot, 0 where it did not.
+func (g *group) offer(i *instance, init time.Duration) {
+	for len(g.waiters) > 0 && i.busy < g.f.Limits.Concurrency {
+		w := g.waiters[0]
+		g.waiters = g.waiters[1:]
+		w.lease = g.take(i)
+		w.lease.Cold, w.lease.Init = init > 0, init
+		init = 0
+		close(w.ready)
+	}
+	if i.busy < g.f.Limits.Concurrency && !slices.Contains(g.free, i) {
+		g.free = append(g.free, i)
+	}
+}
+
+// open boots an instance.
+func (g *group) open() (*instance, error) {
+	f := g.f
+	limit := time.Duration(f.Limits.Timeout)
+	if limit < minBoot {
+		limit = minBoot
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	contract := g.pool.Contracts[f.Contract]
+	if contract == nil {
+		return nil, rouse.Errorf(rouse.Unavailable, "boot", f.Ref.String(), "this server lacks the contract %q", f.Contract)
+	}
+	driver := g.pool.driver(f.Runtime)
+	if driver == nil {
+		return nil, rouse.Errorf(rouse.Unavailable, "boot", f.Ref.String(), "this host no longer has the runtime %s; install it or deploy with another --runtime", f.Runtime)
+	}
+	code, deps, err := g.pool.Code(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{group: g, charged: f.Limits.Memory, used: time.Now()}
+	i.sandbox, err = driver.Open(ctx, rouse.Spec{Function: f, Code: code, Deps: deps, Program: contract.Program(f), Log: i.log})
+	if err != nil {
+		return nil, timedOut(ctx, err, limit)
+	}
+	i.live, err = contract.Boot(ctx, f, i.sandbox, i.log)
+	if err != nil {
+		i.sandbox.Drain()
+		return nil, timedOut(ctx, err, limit)
+	}
+	return i, nil
+}
+
+// minBoot is how long code may take to load where its timeout is shorter.
+const minBoot = 10 * time.Second
+
+func timedOut(ctx context.Context, err error, limit time.Duration) error {
+	if ctx.Err() == nil || errors.As(err, new(*rouse.BootError)) {
+		return err
+	}
+	return &rouse.BootError{Status: rouse.StatusTimedOut, Failure: rouse.Failure{Type: "Timeout",
+		Message: "the function was not ready within " + limit.String()}}
+}
+
+func (p *Pool) driver(runtime string) rouse.Driver {
+	for _, d := range p.Drivers {
+		for _, rt := range d.Runtimes() {
+			if rt.Name == runtime || slices.Contains(rt.Aliases, runtime) {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// setMin changes how many instances are kept.
+func (g *group) setMin(n int) {
+	g.mu.Lock()
+	g.min = n
+	g.mu.Unlock()
+	g.bootMore()
+}
+
+// retire closes what is idle now, and the rest when it gets free.
+func (g *group) retire() {
+	g.mu.Lock()
+	g.retired, g.min = true, 0
+	g.mu.Unlock()
+	g.closeIdle(func(*instance) bool { return true })
+}
+
+// shut closes all, busy or not, and turns away who waits.
+func (g *group) shut() {
+	g.mu.Lock()
+	g.retired, g.min = true, 0
+	waiters, instances := g.waiters, g.instances
+	g.waiters, g.free, g.instances = nil, nil, map[*instance]struct{}{}
+	g.mu.Unlock()
+	for _, w := range waiters {
+		w.err = rouse.Errorf(rouse.Unavailable, "invoke", g.f.Ref.String(), "the server is stopping")
+		close(w.ready)
+	}
+	for i := range instances {
+		g.pool.work.Go(func() { g.end(i) })
+	}
+}
+
+func (g *group) tidy(now time.Time) {
+	g.closeIdle(func(i *instance) bool {
+		return now.Sub(i.used) > g.pool.Idle && len(g.instances) > g.min
+	})
+	g.mu.Lock()
+	idle := make([]*instance, 0, len(g.free))
+	for _, i := range g.free {
+		if i.busy == 0 && now.Sub(i.used) > time.Second && i.charged == g.f.Limits.Memory {
+			idle = append(idle, i)
+		}
+	}
+	g.mu.Unlock()
+	for _, i := range idle {
+		held := i.sandbox.Usage().Memory
+		var freed int64
+		g.mu.Lock()
+		if i.busy == 0 && !i.gone && held > 0 && held < i.charged {
+			freed = i.charged - held
+			i.charged = held
+		}
+		g.mu.Unlock()
+		if freed > 0 {
+			g.pool.release(freed)
+		}
+	}
+}
+
+// closeIdle closes the idle instances that which picks; it is called under mu.
+func (g *group) closeIdle(which func(*instance) bool) {
+	g.mu.Lock()
+	var out []*instance
+	for _, i := range slices.Clone(g.free) {
+		if i.busy == 0 && which(i) {
+			g.remove(i)
+			out = append(out, i)
+		}
+	}
+	g.mu.Unlock()
+	for _, i := range out {
+		g.end(i)
+	}
+}
+
+// remove takes i out of the group. The caller holds mu, and then calls end.
+func (g *group) remove(i *instance) {
+	delete(g.instances, i)
+	if k := slices.Index(g.free, i); k >= 0 {
+		g.free = slices.Delete(g.free, k, k+1)
+	}
+	i.gone = true
+}
+
+// end closes an instance that was removed.
+func (g *group) end(i *instance) {
+	if err := i.live.Close(); err != nil {
+		g.pool.Logger.Warn("close an instance", "function", g.f.Ref.String(), "error", err)
+	}
+	g.pool.alive.Add(-1)
+	g.pool.release(i.charged)
+	g.bootMore()
+}
+
+func (g *group) empty() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.instances)+g.booting+len(g.waiters)+g.min == 0
+}
+
+func (g *group) oldestIdle() *instance {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var oldest *instance
+	for _, i := range g.free {
+		if i.busy == 0 && (oldest == nil || i.used.Before(oldest.used)) {
+			oldest = i
+		}
+	}
+	if oldest != nil && len(g.instances) <= g.min {
+		return nil
+	}
+	return oldest
+}
+
+// discardIdle closes i where it is still idle.
+func (g *group) discardIdle(i *instance) bool {
+	g.mu.Lock()
+	ok := !i.gone && i.busy == 0
+	if ok {
+		g.remove(i)
+	}
+	g.mu.Unlock()
+	if ok {
+		g.end(i)
+	}
+	return ok
+}

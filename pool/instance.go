@@ -1,0 +1,133 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// An instance is one live copy of a function.
+type instance struct {
+	group   *group
+	sandbox rouse.Sandbox
+	live    rouse.Instance
+	peak    atomic.Int64 // bytes, as last measured
+	asked   atomic.Int64 // when it was measured, in ns since 1970
+
+	busy    int       // slots in use; guarded by group.mu
+	used    time.Time // when it was last freed; guarded by group.mu
+	charged int64     // bytes of the node's memory; guarded by group.mu
+	gone    bool      // guarded by group.mu
+
+	logging sync.Mutex
+	current []*journal // guarded by logging; the activations that run, in order
+	outside journal    // guarded by logging; for lines of none
+}
+
+// A journal counts what one activation prints.
+type journal struct {
+	activation string
+	size       int64
+	cut        bool
+}
+
+// log hands on a line, as one of the activation that runs; with several, and
+// where the code does not say, of the one that began last.
+func (i *instance) log(l rouse.Line) {
+	f := i.group.f
+	i.logging.Lock()
+	j := &i.outside
+	for _, c := range i.current {
+		if l.Activation == "" || c.activation == l.Activation {
+			j = c
+		}
+	}
+	l.Activation, l.Function = j.activation, f.Ref
+	j.size += int64(len(l.Text)) + 1
+	over, first := j.size > f.Limits.Log, !j.cut
+	j.cut = over
+	i.logging.Unlock()
+	if over {
+		if !first {
+			return
+		}
+		l.Stream, l.Text = rouse.Platform, fmt.Sprintf("log cut here: it is over the limit of %d bytes", f.Limits.Log)
+	}
+	i.group.pool.Log(l)
+}
+
+// Answer runs one event in the leased slot. What it printed has been logged
+// when it returns. An error of ctx means that the function was ended.
+func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
+	i := l.instance
+	j := &journal{activation: in.ID}
+	i.logging.Lock()
+	i.current = append(i.current, j)
+	i.outside = journal{}
+	i.logging.Unlock()
+	a, err := i.live.Answer(ctx, in)
+	if err != nil {
+		_ = i.live.Close() // ends it with all its processes
+	}
+	i.sandbox.Drain()
+	i.logging.Lock()
+	for k, c := range i.current {
+		if c == j {
+			i.current = append(i.current[:k], i.current[k+1:]...)
+			break
+		}
+	}
+	i.logging.Unlock()
+	return a, err
+}
+
+// Peak returns the bytes that the instance held at most, measured now where
+// the last time is a second ago or precise is asked for.
+func (l *Lease) Peak(now time.Time, precise bool) int64 {
+	i := l.instance
+	last := i.asked.Load()
+	if (precise || now.UnixNano()-last > int64(time.Second)) && i.asked.CompareAndSwap(last, now.UnixNano()) {
+		i.peak.Store(i.sandbox.Usage().Peak)
+	}
+	return i.peak.Load()
+}
+
+// OutOfMemory says whether the kernel has killed a process of the instance for
+// want of memory.
+func (l *Lease) OutOfMemory() bool { return l.instance.sandbox.Usage().OOM > 0 }
+
+// Release frees the slot. An instance whose code has ended is let go, and so is
+// one that the caller says is broken.
+func (l *Lease) Release(broken bool) {
+	if l.released {
+		return
+	}
+	l.released = true
+	i, g := l.instance, l.instance.group
+	select {
+	case <-i.sandbox.Done():
+		broken = true
+	default:
+	}
+	g.mu.Lock()
+	i.busy--
+	i.used = time.Now()
+	remove := !i.gone && (broken || g.retired && i.busy == 0 && len(g.waiters) == 0)
+	if remove {
+		g.remove(i)
+	} else if !i.gone {
+		g.offer(i, 0)
+	}
+	idle := i.busy == 0
+	g.mu.Unlock()
+	switch {
+	case remove:
+		g.pool.work.Go(func() { g.end(i) })
+	case idle:
+		g.pool.feed()
+	}
+}

@@ -1,0 +1,171 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/sandbox/process/stage"
+)
+
+// Bounds of an installation.
+const (
+	installMemory = 4 << 30
+	installTmp    = 2 << 30
+	installTime   = 15 * time.Minute
+)
+
+// passed are the beginnings of names of environment variables that tell a
+// package manager about the host's network: mirrors, proxies, certificates.
+var passed = []string{"PIP_", "NPM_CONFIG_", "npm_config_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+	"no_proxy", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
+
+// Install installs what code's requirements.txt (Python) or package.json (Node)
+// asks for into the empty host folder out, in a sandbox with network. Packages
+// run code of their own when they are installed, so it is no more trusted than
+// a function. Progress gets the package manager's lines. Errors: Invalid with
+// what the package manager said.
+func (d *Driver) Install(ctx context.Context, runtime, code, out string, progress func(string)) error {
+	rt, err := d.runtime(runtime)
+	if err != nil {
+		return err
+	}
+	binds := append(prefix(rt), bind{from: out, to: "/out", writable: true})
+	for _, config := range []string{"/etc/pip.conf", "/etc/npmrc"} {
+		if _, err := os.Stat(config); err == nil {
+			binds = append(binds, bind{from: config, to: config})
+		}
+	}
+	r, err := d.newProgramRoom(binds...)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if err := os.Chown(out, firstUser+r.user, firstUser+r.user); err != nil {
+		return err
+	}
+	if err := r.group.Set(limits(rouse.Limits{Memory: installMemory, Processes: 1024})); err != nil {
+		return err
+	}
+	n, err := openNetwork(r, d.log)
+	if err != nil {
+		return err
+	}
+	defer n.close()
+	said := &transcript{progress: progress}
+	r.stdout.listen(said.line)
+	r.stderr.listen(said.line)
+	fd, err := detach(code, readOnly)
+	if err != nil {
+		return err
+	}
+	start := stage.Start{Args: installer(rt, code), Env: installEnv(rt), Dir: "/out", Tmp: installTmp, Mounts: []string{"/fn"}}
+	if err := r.start(start, []int{fd}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, installTime)
+	defer cancel()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return rouse.Errorf(rouse.Invalid, "install dependencies", "", "not done within %v; last it said: %s", installTime, said.tail())
+	}
+	r.stdout.drain()
+	r.stderr.drain()
+	if r.exit != (rouse.Exit{}) {
+		_, failure := r.exit.Failure()
+		return rouse.Errorf(rouse.Invalid, "install dependencies", "", "%s", said.explain(rt, failure))
+	}
+	return settle(out)
+}
+
+// installer is the command that installs what is asked for in /fn to /out.
+func installer(rt rouse.Runtime, code string) []string {
+	if rt.Family == "python" {
+		return []string{rt.Path, "-m", "pip", "install", "--no-input", "--no-warn-script-location", "--root-user-action=ignore",
+			"--progress-bar=off", "--target", "/out", "-r", "/fn/requirements.txt"}
+	}
+	install := "install"
+	if _, err := os.Stat(filepath.Join(code, "package-lock.json")); err == nil {
+		install = "ci"
+	}
+	return []string{"/bin/sh", "-ec", "cp /fn/package*.json /out; exec npm " + install + " --omit=dev --no-audit --no-fund --no-update-notifier"}
+}
+
+func installEnv(rt rouse.Runtime) []string {
+	env := []string{"PATH=" + filepath.Dir(rt.Path) + ":/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8",
+		"PIP_NO_CACHE_DIR=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "npm_config_cache=/tmp/npm"}
+	for _, e := range os.Environ() {
+		for _, p := range passed {
+			if strings.HasPrefix(e, p) {
+				env = append(env, e)
+				break
+			}
+		}
+	}
+	return env
+}
+
+// transcript keeps what an installer said last.
+type transcript struct {
+	progress func(string)
+
+	mu    sync.Mutex
+	lines []string // guarded by mu
+}
+
+func (s *transcript) line(l rouse.Line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lines) == 20 {
+		s.lines = append(s.lines[:0], s.lines[1:]...)
+	}
+	s.lines = append(s.lines, l.Text)
+	if s.progress != nil {
+		s.progress(l.Text)
+	}
+}
+
+func (s *transcript) tail() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n")
+}
+
+func (s *transcript) explain(rt rouse.Runtime, f *rouse.Failure) string {
+	said := s.tail()
+	switch {
+	case strings.Contains(said, "No module named pip"):
+		return fmt.Sprintf("%s has no pip on this host: install it (Debian: apt-get install python3-pip), or bring the packages in the bundle", rt.Name)
+	case strings.Contains(said, "npm: not found"):
+		return fmt.Sprintf("%s has no npm on this host: install it (Debian: apt-get install npm), or bring node_modules in the bundle", rt.Name)
+	}
+	return fmt.Sprintf("%s\n%s", f.Message, said)
+}
+
+// settle makes what was installed the server's own, readable by every function.
+func settle(out string) error {
+	return filepath.WalkDir(out, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := os.Lchown(path, 0, 0); err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil || info.Mode()&fs.ModeSymlink != 0 {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if e.IsDir() || info.Mode()&0o111 != 0 {
+			mode = 0o755
+		}
+		return os.Chmod(path, mode)
+	})
+}
