@@ -226,13 +226,20 @@ func (r *room) inside(f func() error) error {
 		return fmt.Errorf("enter a network namespace: %w", err)
 	}
 	defer unix.Close(ns)
+	return onThread(func() error {
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter a network namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onThread runs f on a thread of its own, which ends with it: one that has
+// entered another namespace must not serve others.
+func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter a network namespace: %w", err)
-			return
-		}
+		runtime.LockOSThread() // never unlocked
 		done <- f()
 	}()
 	return <-done

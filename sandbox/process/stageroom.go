@@ -3,7 +3,6 @@ package process
 import (
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -103,25 +102,21 @@ func (r *room) furnish(mounts []int, at []string, tmp int64) error {
 		return err
 	}
 	defer unix.Close(fd)
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread can't come back, and ends
-		done <- func() error {
-			if err := unix.Unshare(unix.CLONE_FS); err != nil {
-				return err
+	mounts, at = append(mounts, fd), append(at, "/tmp")
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
+		}
+		if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("enter the mount namespace: %w", err)
+		}
+		for i, m := range mounts {
+			if err := unix.MoveMount(m, "", unix.AT_FDCWD, at[i], unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+				return fmt.Errorf("mount %s: %w", at[i], err)
 			}
-			if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
-				return fmt.Errorf("enter the mount namespace: %w", err)
-			}
-			for i, m := range append(mounts, fd) {
-				if err := unix.MoveMount(m, "", unix.AT_FDCWD, append(at, "/tmp")[i], unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-					return fmt.Errorf("mount %s: %w", append(at, "/tmp")[i], err)
-				}
-			}
-			return nil
-		}()
-	}()
-	return <-done
+		}
+		return nil
+	})
 }
 
 // detachedTmp makes a tmpfs of size bytes that is nowhere yet.
