@@ -75,8 +75,9 @@ type Queue interface {
 	// Redrive sends dead letters back to the queue, all where ids is empty.
 	Redrive(ctx context.Context, queue string, ids []int64) (int, error)
 
-	// Stats counts.
-	Stats(ctx context.Context, queue string) (QueueStats, error)
+	// Stats counts the messages of each queue whose name begins with prefix and
+	// that holds any, dead letters included.
+	Stats(ctx context.Context, prefix string) (map[string]QueueStats, error)
 }
 
 // A Message is what a Queue carries.

@@ -193,21 +193,22 @@ func (g *group) open() (*instance, error) {
 	if driver == nil {
 		return nil, rouse.Errorf(rouse.Unavailable, "boot", f.Ref.String(), "this host no longer has the runtime %s; install it or deploy with another --runtime", f.Runtime)
 	}
-	code, deps, err := g.pool.Code(ctx, f)
+	code, err := g.pool.Code(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{group: g, charged: f.Limits.Memory, used: time.Now()}
-	i.sandbox, err = driver.Open(ctx, rouse.Spec{Function: f, Code: code, Deps: deps, Program: contract.Program(f), Log: i.log})
-	if err != nil {
-		return nil, timedOut(ctx, err, limit)
-	}
-	i.live, err = contract.Boot(ctx, f, i.sandbox, i.log)
-	if err != nil {
+	i := &instance{group: g, release: code.Release, charged: f.Limits.Memory, used: time.Now()}
+	i.sandbox, err = driver.Open(ctx, rouse.Spec{Function: f, Code: code.Dir, Deps: code.Deps, Program: contract.Program(f), Log: i.log})
+	if err == nil {
+		if i.live, err = contract.Boot(ctx, f, i.sandbox, i.log); err == nil {
+			return i, nil
+		}
 		i.sandbox.Drain()
-		return nil, timedOut(ctx, err, limit)
 	}
-	return i, nil
+	if code.Release != nil {
+		code.Release()
+	}
+	return nil, timedOut(ctx, err, limit)
 }
 
 // minBoot is how long code may take to load where its timeout is shorter.
@@ -320,6 +321,9 @@ func (g *group) remove(i *instance) {
 func (g *group) end(i *instance) {
 	if err := i.live.Close(); err != nil {
 		g.pool.Logger.Warn("close an instance", "function", g.f.Ref.String(), "error", err)
+	}
+	if i.release != nil {
+		i.release()
 	}
 	g.pool.alive.Add(-1)
 	g.pool.release(i.charged)

@@ -15,6 +15,7 @@ type instance struct {
 	group   *group
 	sandbox rouse.Sandbox
 	live    rouse.Instance
+	release func()       // gives back its code; may be nil
 	peak    atomic.Int64 // bytes, as last measured
 	asked   atomic.Int64 // when it was measured, in ns since 1970
 

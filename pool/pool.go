@@ -17,15 +17,21 @@ type Config struct {
 	Drivers   []rouse.Driver
 	Contracts map[string]rouse.Contract
 
-	// Code returns the host folders of a function's unpacked bundle and of its
-	// dependencies, "" where it has none.
-	Code func(ctx context.Context, f rouse.Function) (code, deps string, err error)
+	// Code finds what an instance of a function is made of.
+	Code func(ctx context.Context, f rouse.Function) (Code, error)
 
 	Log    func(rouse.Line) // takes what functions print; called concurrently
 	Memory int64            // bytes that instances may hold in all
 	Idle   time.Duration    // after which an unused instance is closed; 0 is 10 minutes
 	Boots  int              // instances booted at once; 0 is 4
 	Logger *slog.Logger
+}
+
+// Code is what an instance is made of, on the host, until Release.
+type Code struct {
+	Dir     string // folder of the unpacked bundle
+	Deps    string // folder of its dependencies; "" is none
+	Release func() // may be nil
 }
 
 // A Pool hands out instances. Its methods may be called concurrently.

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/rouse-run/rouse/auth"
+	"github.com/rouse-run/rouse/node"
+)
+
+func upCommand(a *app) *cobra.Command {
+	var (
+		c       node.Config
+		memory  string
+		keep    string
+		verbose bool
+	)
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start the platform on this machine",
+		Long: `Start the platform, with all it needs, in this process.
+
+It listens on 127.0.0.1 until told otherwise, and keeps everything in one data
+folder: functions, records, and the token that its API asks for, which is made
+at the first start. Stop it with Ctrl-C; what runs then may finish.`,
+		Example: `  rouse up
+  rouse up --data ./data --listen 127.0.0.1:9000
+  rouse up --memory 4GB --idle 1m`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if c.Data, err = a.dataDir(); err != nil {
+				return err
+			}
+			if c.Memory, err = sizeFlag(cmd, "memory", memory); err != nil {
+				return err
+			}
+			if c.KeepSize, err = sizeFlag(cmd, "keep-size", keep); err != nil {
+				return err
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			c.Version = version()
+			c.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+			began := time.Now()
+			n, err := node.New(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			a.greet(n, time.Since(began))
+			return n.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Listen, "listen", "", "`address` to listen on (default "+node.DefaultListen+")")
+	f.StringVar(&c.Isolation, "isolation", "", "least isolation `tier` to run with; weaker is refused (default namespaces)")
+	f.StringVar(&memory, "memory", "", "`bytes` that all instances may hold, such as 4GB (default three quarters of the machine's)")
+	f.DurationVar(&c.Idle, "idle", 10*time.Minute, "close an instance that was not used for this `time`")
+	f.IntVar(&c.Spares, "spares", 2, "sandboxes kept ready of each kind in use")
+	f.DurationVar(&c.KeepFor, "keep", 30*24*time.Hour, "keep records and logs for this `time`")
+	f.StringVar(&keep, "keep-size", "", "keep at most so many `bytes` of records and logs (default 10GB)")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	return cmd
+}
+
+// sizeFlag reads a size such as 256MB; "" is 0.
+func sizeFlag(cmd *cobra.Command, flag, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := units.RAMInBytes(s)
+	if err != nil || n <= 0 {
+		return 0, usage(cmd, "--%s %q is not a size such as 256MB", flag, s)
+	}
+	return n, nil
+}
+
+// greet says where the platform is and what to try.
+func (a *app) greet(n *node.Node, took time.Duration) {
+	d := n.Describe()
+	names := ""
+	for _, rt := range d.Runtimes {
+		names += " " + rt.Name
+	}
+	fmt.Fprintf(a.out, `Rouse %s is up (%d ms).
+
+  API        http://%s/v1
+  isolation  %s
+  runtimes  %s
+  data       %s (token in %s)
+
+Try, in another terminal:
+
+  rouse init hello --template python && rouse deploy hello && rouse invoke hello -d '{"name":"ada"}'
+
+`, d.Version, took.Milliseconds(), n.Addr(), d.Isolation, names, n.Data, auth.Path(n.Data))
+	if f, ok := a.out.(*os.File); ok {
+		_ = f.Sync() // who waits for the greeting in a file
+	}
+}

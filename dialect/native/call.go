@@ -1,0 +1,216 @@
+package native
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/dialect/native/wire"
+)
+
+// maxDocument bounds a request's body where that is a JSON document.
+const maxDocument = 1 << 20
+
+// A call is one request on its way through an operation.
+type call struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	query   url.Values // nil where there is none
+	headers [6]string  // backs the values of an answer's headers, to spare allocations
+}
+
+// readQuery refuses what the operation does not understand: a misspelt filter
+// must not turn into no filter.
+func (c *call) readQuery(allowed []string) error {
+	if c.r.URL.RawQuery == "" {
+		return nil
+	}
+	q, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return invalid("the query can't be read: %v", err)
+	}
+	for k, v := range q {
+		switch {
+		case !slices.Contains(allowed, k) && len(allowed) == 0:
+			return invalid("query value %q is unknown: this operation takes none", k)
+		case !slices.Contains(allowed, k):
+			return invalid("query value %q is unknown: this operation takes %s", k, strings.Join(allowed, ", "))
+		case len(v) > 1:
+			return invalid("query value %q is given twice", k)
+		}
+	}
+	c.query = q
+	return nil
+}
+
+func invalid(format string, args ...any) *rouse.Error {
+	return rouse.Errorf(rouse.Invalid, "read request", "", format, args...)
+}
+
+func (c *call) namespace() (rouse.Namespace, error) {
+	if !c.query.Has("namespace") {
+		return rouse.DefaultNamespace, nil
+	}
+	ns := c.query.Get("namespace")
+	return rouse.Namespace(ns), rouse.CheckName(ns)
+}
+
+// function returns the Ref that the path and the query name.
+func (c *call) function() (rouse.Ref, error) {
+	ns, err := c.namespace()
+	if err != nil {
+		return rouse.Ref{}, err
+	}
+	name := c.r.PathValue("name")
+	return rouse.Ref{Namespace: ns, Name: name}, rouse.CheckName(name)
+}
+
+// limit returns the query's "limit", within 1 and most; without one it is def.
+func (c *call) limit(def, most int) (int, error) {
+	s := c.query.Get("limit")
+	if s == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, invalid("limit is %q; it must be a number from 1 to %d", s, most)
+	}
+	return n, nil
+}
+
+func (c *call) flag(name string) (bool, error) {
+	s := c.query.Get(name)
+	if s == "" {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, invalid("%s is %q; it must be true or false", name, s)
+	}
+	return b, nil
+}
+
+// moment reads a query value that is a time or how long ago that was.
+func (c *call) moment(name string) (time.Time, error) {
+	s := c.query.Get(name)
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return time.Now().Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, invalid("%s is %q; it must be a time such as 2006-01-02T15:04:05Z, or how long ago, such as 90m", name, s)
+	}
+	return t, nil
+}
+
+func (c *call) span(name string, most time.Duration) (time.Duration, error) {
+	s := c.query.Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > most {
+		return 0, invalid("%s is %q; it must be a duration from 0s to %v, such as 30s", name, s, most)
+	}
+	return d, nil
+}
+
+// readBody reads a body of at most limit bytes, once, into a buffer of its size.
+func (c *call) readBody(limit int64) ([]byte, error) {
+	n := c.r.ContentLength
+	if n == 0 {
+		return nil, nil
+	}
+	if n > limit {
+		return nil, tooLarge(limit)
+	}
+	if n > 0 {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(c.r.Body, b); err != nil {
+			return nil, broken(err)
+		}
+		return b, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(c.r.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, broken(err)
+	case int64(len(b)) > limit:
+		return nil, tooLarge(limit)
+	}
+	return b, nil
+}
+
+func tooLarge(limit int64) error {
+	return rouse.Errorf(rouse.TooLarge, "read request", "", "the body is larger than %d bytes, the most this operation takes", limit)
+}
+
+// broken says that a body ended in a way that is not our fault.
+func broken(err error) error {
+	if _, ours := errors.AsType[*rouse.Error](err); ours {
+		return err
+	}
+	return invalid("the body can't be read to its end: %w", err)
+}
+
+// readJSON reads one JSON document that has no fields but those of v.
+func readJSON(r io.Reader, v any) error {
+	b, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	if err != nil {
+		return broken(err)
+	}
+	if len(b) > maxDocument {
+		return tooLarge(maxDocument)
+	}
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return invalid("the JSON can't be used: %s", jsonFault(err))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return invalid("the JSON can't be used: there is more after its end")
+	}
+	return nil
+}
+
+// jsonFault is err in a caller's words.
+func jsonFault(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "it is empty"
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return "it ends too early"
+	}
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf("%q is a %s where a %s is expected", t.Field, t.Value, t.Type)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// answer sends v as the JSON body.
+func (c *call) answer(status int, v any) error {
+	c.w.Header().Set("Content-Type", wire.JSON)
+	c.w.WriteHeader(status)
+	// An error here is the connection's, whose other end is gone.
+	_ = lines(c.w).Encode(v)
+	return nil
+}
+
+// lines returns an encoder of one JSON value a line that leaves <, > and & as
+// they are: no browser takes this for a page.
+func lines(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
+}

@@ -1,0 +1,117 @@
+package native
+
+import (
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/dialect/native/wire"
+)
+
+// deploy streams the code through to the registry. Until the registry reports a
+// step, an error has its own HTTP status; after that the answer is a stream of
+// wire.DeployEvents whose last one is the function or the error.
+func deploy(s *server, c *call) error {
+	steps := &stream{c: c}
+	f, err := s.receive(c, steps)
+	if err == nil {
+		steps.send(wire.DeployEvent{Function: &f})
+		return nil
+	}
+	rc := http.NewResponseController(c.w)
+	if steps.began {
+		e := s.wireError(c, err)
+		steps.send(wire.DeployEvent{Error: &e})
+	} else {
+		_ = rc.EnableFullDuplex() // so that the answer goes out before the body is read
+		s.fail(c, err)
+		_ = rc.Flush()
+	}
+	// A client that is still sending gets to read the answer only if nobody
+	// closes the connection before: it would be reset.
+	_, _ = io.CopyN(io.Discard, c.r.Body, s.MaxCode)
+	return nil
+}
+
+func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
+	if f.Ref, err = c.function(); err != nil {
+		return f, err
+	}
+	parts, err := c.r.MultipartReader()
+	if err != nil {
+		return f, invalid("a deploy is multipart/form-data with the parts \"options\" and \"code\": %w", err)
+	}
+	o, code, err := readParts(parts)
+	if err != nil {
+		return f, err
+	}
+	f.Runtime, f.Handler, f.Contract, f.Env = o.Runtime, o.Handler, o.Contract, o.Env
+	f.Limits, f.Egress, f.Public, f.Retry = o.Limits, o.Egress, o.Public, o.Retry
+	code = &upload{bounded{r: code, left: s.MaxCode, limit: s.MaxCode}}
+	return s.Registry.Deploy(c.r.Context(), f, code, func(step string) { steps.send(wire.DeployEvent{Step: step}) })
+}
+
+// readParts reads the options, where they are given, and returns the part that
+// holds the code.
+func readParts(parts *multipart.Reader) (o wire.Options, code io.Reader, err error) {
+	for seen := ""; ; seen = "options" {
+		p, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return o, nil, invalid("the part \"code\" is missing; it must hold a zip archive")
+		}
+		if err != nil {
+			return o, nil, broken(err)
+		}
+		switch name := p.FormName(); {
+		case name == "options" && seen == "":
+			if err := readJSON(p, &o); err != nil {
+				return o, nil, err
+			}
+		case name == "code":
+			return o, p, nil
+		default:
+			return o, nil, invalid("the part %q is not expected: a deploy has \"options\", at most once, and then \"code\"", name)
+		}
+	}
+}
+
+// upload is the code as it comes in; its errors are the client's.
+type upload struct{ bounded }
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.bounded.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = broken(err)
+	}
+	return n, err
+}
+
+// A stream sends NDJSON, each line at once.
+type stream struct {
+	c     *call
+	began bool
+}
+
+// start sends the header. Writing may begin while the body is still being read,
+// which HTTP/1 has to be told.
+func (s *stream) start() {
+	s.began = true
+	rc := http.NewResponseController(s.c.w)
+	_ = rc.EnableFullDuplex() // HTTP/2 always is
+	s.c.w.Header().Set("Content-Type", wire.NDJSON)
+	s.c.w.WriteHeader(http.StatusOK)
+	_ = rc.Flush()
+}
+
+// send reports whether the client is still there.
+func (s *stream) send(v any) bool {
+	if !s.began {
+		s.start()
+	}
+	if err := lines(s.c.w).Encode(v); err != nil {
+		return false
+	}
+	return http.NewResponseController(s.c.w).Flush() == nil
+}

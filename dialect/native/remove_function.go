@@ -1,0 +1,15 @@
+package native
+
+import "net/http"
+
+func removeFunction(s *server, c *call) error {
+	ref, err := c.function()
+	if err != nil {
+		return err
+	}
+	if err := s.Registry.Remove(c.r.Context(), ref); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

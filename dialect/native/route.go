@@ -1,0 +1,181 @@
+package native
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/dialect/native/wire"
+)
+
+// A routed call is an HTTP request to a function, and the Reply to it.
+type routed struct {
+	call
+	id    string // the Activation's
+	known bool   // the caller showed the platform's token
+	began bool   // the header went out
+	whole bool   // nothing is to be flushed before the end
+	ended int    // the status sent
+}
+
+// route hands an HTTP request to a function as it is. It is on the hot path.
+func route(s *server, plain *call) error {
+	c := &routed{call: *plain}
+	in, err := c.read(s)
+	if err != nil {
+		return err
+	}
+	a, err := s.Invoker.Invoke(c.r.Context(), in)
+	switch {
+	case c.began && err == nil && (a.Status == rouse.StatusAnswered || c.saidSo(&a)):
+		return nil
+	case c.began:
+		// The client must not take a part for the whole.
+		s.Log.Debug("answer broken off", "activation", c.id, "status", a.Status.String(), "err", err)
+		panic(http.ErrAbortHandler)
+	case err != nil:
+		c.w.Header().Set(wire.HeaderActivation, c.id)
+		return err
+	case a.Status == rouse.StatusAnswered:
+		c.answerActivation(&a)
+		return nil
+	}
+	c.w.Header().Set(wire.HeaderActivation, c.id)
+	body := failure(&a)
+	if !c.known {
+		body.Error.Stack = "" // it shows paths and code
+	}
+	c.fail(endStatus[a.Status], body)
+	return nil
+}
+
+// saidSo reports whether the function failed by answering so, in full: that
+// answer is the caller's to read.
+func (c *routed) saidSo(a *rouse.Activation) bool {
+	return a.Status == rouse.StatusFailed && c.ended >= http.StatusInternalServerError
+}
+
+// read turns the request into an Invocation of a function that the caller may run.
+func (c *routed) read(s *server) (in rouse.Invocation, err error) {
+	name, path := splitRoute(c.r.URL.Path)
+	name, in.Qualifier, _ = strings.Cut(name, ":")
+	in.Function = rouse.Ref{Namespace: rouse.DefaultNamespace, Name: name}
+	if err := rouse.CheckName(name); err != nil {
+		return in, err
+	}
+	if err := c.permit(s, &in); err != nil {
+		return in, err
+	}
+	if in.Event.Data, err = c.readBody(s.MaxPayload); err != nil {
+		return in, err
+	}
+	if c.id, err = newID(); err != nil {
+		return in, err
+	}
+	in.ID = c.id
+	in.Event.ContentType = c.r.Header.Get("Content-Type")
+	in.Event.HTTP = &rouse.Request{
+		Method: c.r.Method, Path: path, Query: c.r.URL.RawQuery, Header: c.requestHeader(), Remote: c.r.RemoteAddr,
+	}
+	in.Reply = c
+	return in, nil
+}
+
+// splitRoute takes "/fn/name/rest" apart into "name" and "/rest".
+func splitRoute(path string) (name, rest string) {
+	name, rest, _ = strings.Cut(path[len(routePrefix):], "/")
+	return name, "/" + rest
+}
+
+// permit lets in who shows the platform's token, and anyone where the function
+// is public. Unknown functions and private ones look the same from outside.
+func (c *routed) permit(s *server, in *rouse.Invocation) error {
+	denied := s.authenticate(&c.call)
+	if denied == nil {
+		c.known = true
+		return nil
+	}
+	f, err := s.Registry.Function(c.r.Context(), in.Function, in.Qualifier)
+	if rouse.KindOf(err) == rouse.NotFound || (err == nil && !f.Public) {
+		return denied
+	}
+	// An alias may pick another version the next time, and that one may not be
+	// public: run the one that was looked at.
+	in.Qualifier = strconv.Itoa(f.Version)
+	return err
+}
+
+// requestHeader returns the headers that are the function's to see: not those
+// of this one connection, and never the platform's token.
+func (c *routed) requestHeader() map[string][]string {
+	h := make(map[string][]string, len(c.r.Header)+1)
+	for k, v := range c.r.Header {
+		if !hopByHop(k) && (k != "Authorization" || !c.known) {
+			h[k] = v
+		}
+	}
+	for _, list := range c.r.Header["Connection"] {
+		for k := range strings.SplitSeq(list, ",") {
+			delete(h, http.CanonicalHeaderKey(strings.TrimSpace(k)))
+		}
+	}
+	h["Host"] = c.value(1, c.r.Host)
+	return h
+}
+
+// hopByHop reports whether a header in canonical form concerns one connection
+// only (RFC 9110, section 7.6.1).
+func hopByHop(k string) bool {
+	switch k {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// Start implements rouse.Reply. A header with Content-Length promises that the
+// answer is made already; without one each Write is flushed.
+func (c *routed) Start(status int, header map[string][]string) {
+	if c.began {
+		return
+	}
+	if status < 200 || status > 999 {
+		status = http.StatusBadGateway // net/http panics at what is no final status
+	}
+	c.began, c.ended = true, status
+	h := c.w.Header()
+	for k, v := range header {
+		if k = http.CanonicalHeaderKey(k); !hopByHop(k) {
+			h[k] = v
+		}
+	}
+	_, c.whole = h["Content-Length"]
+	h[wire.HeaderActivation] = c.value(0, c.id)
+	c.w.WriteHeader(status)
+}
+
+// Write implements rouse.Reply.
+func (c *routed) Write(p []byte) (int, error) {
+	if !c.began {
+		c.Start(http.StatusOK, nil)
+	}
+	n, err := c.w.Write(p)
+	if err == nil && !c.whole {
+		err = http.NewResponseController(c.w).Flush()
+	}
+	return n, err
+}
+
+// newID returns a UUIDv7 in 32 hex digits.
+func newID() (string, error) {
+	u, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("make id: %w", err)
+	}
+	return hex.EncodeToString(u[:]), nil
+}

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/bundle"
+	"github.com/rouse-run/rouse/pool"
+	"github.com/rouse-run/rouse/registry"
+	"github.com/rouse-run/rouse/sandbox/process"
+)
+
+// A deps keeps folders of installed packages by what was asked for. It
+// implements registry.Builder.
+type deps struct {
+	dir    string
+	driver *process.Driver
+}
+
+// openDeps opens the folder and removes what a killed server left half built.
+func openDeps(dir string, d *process.Driver) (*deps, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "building-*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range left {
+		if err := os.RemoveAll(l); err != nil {
+			return nil, err
+		}
+	}
+	return &deps{dir, d}, nil
+}
+
+// Dir implements registry.Builder.
+func (d *deps) Dir(key rouse.Digest) (string, bool) {
+	dir := filepath.Join(d.dir, string(key))
+	_, err := os.Stat(dir)
+	return dir, err == nil
+}
+
+// Build implements registry.Builder.
+func (d *deps) Build(ctx context.Context, s registry.BuildSpec, progress func(string)) error {
+	tmp, err := os.MkdirTemp(d.dir, "building-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := d.driver.Install(ctx, s.Runtime.Name, s.Code, tmp, progress); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(d.dir, string(s.Key)))
+}
+
+// fetch finds the folders of a function's code and dependencies.
+func fetch(code *bundle.Cache, deps *deps) func(context.Context, rouse.Function) (pool.Code, error) {
+	return func(ctx context.Context, f rouse.Function) (pool.Code, error) {
+		packages := ""
+		if f.Deps != "" {
+			dir, ok := deps.Dir(f.Deps)
+			if !ok {
+				return pool.Code{}, rouse.Errorf(rouse.Unavailable, "find dependencies", f.Ref.String(), "they are gone from this node; deploy it again to have them built")
+			}
+			packages = dir
+		}
+		dir, release, err := code.Use(ctx, f.Code)
+		return pool.Code{Dir: dir, Deps: packages, Release: release}, err
+	}
+}

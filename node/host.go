@@ -1,0 +1,57 @@
+package node
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rouse-run/rouse"
+)
+
+// lock makes the data folder and takes it for this process.
+func lock(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, rouse.Errorf(rouse.Conflict, "start", dir, "another server has this data folder; stop it, or name another folder with --data")
+	}
+	return f, nil
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, rouse.Errorf(rouse.Conflict, "listen", addr, "something listens there already; stop it, or name another address with --listen")
+	}
+	return l, err
+}
+
+// groupName names the control groups of the server whose data are in dir, the
+// same at each start, so that it finds what a killed one left.
+func groupName(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return "rouse-" + hex.EncodeToString(sum[:6])
+}
+
+// machineMemory is the memory of the host in bytes.
+func machineMemory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 4 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}

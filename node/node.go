@@ -1,0 +1,271 @@
+// Package node is one running platform: it alone knows all the parts, and
+// wires them by hand.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/auth"
+	"github.com/rouse-run/rouse/blob/file"
+	"github.com/rouse-run/rouse/bundle"
+	webcontract "github.com/rouse-run/rouse/contract/http"
+	nativecontract "github.com/rouse-run/rouse/contract/native"
+	"github.com/rouse-run/rouse/contract/stdio"
+	"github.com/rouse-run/rouse/dialect/native"
+	"github.com/rouse-run/rouse/invoke"
+	"github.com/rouse-run/rouse/pool"
+	"github.com/rouse-run/rouse/registry"
+	"github.com/rouse-run/rouse/sandbox/process"
+	"github.com/rouse-run/rouse/sandbox/wasm"
+	"github.com/rouse-run/rouse/store/sqlite"
+)
+
+// A Config says how a Node is to run. The zero value of each field but Data is
+// fit for one machine.
+type Config struct {
+	Data      string // folder for all that is kept
+	Listen    string // address; "" is 127.0.0.1:8700
+	Isolation string // the least that is accepted: "namespaces"; "" is that
+	Memory    int64  // bytes that instances may hold; 0 is three quarters of the machine's
+	Idle      time.Duration
+	Spares    int           // sandboxes kept ready of each kind in use; 0 is 2
+	KeepFor   time.Duration // age of records; 0 is 30 days
+	KeepSize  int64         // bytes of records; 0 is 10 GB
+	Lease     time.Duration // after which what a dead server had begun is run again; 0 is 30 s
+	Defaults  rouse.Limits
+	Version   string
+	Log       *slog.Logger
+}
+
+// A Node is one running platform.
+type Node struct {
+	Config
+	lock       *os.File
+	store      *sqlite.Store
+	processes  *process.Driver
+	modules    *wasm.Driver
+	registry   *deployments
+	recorder   *invoke.Recorder
+	pool       *pool.Pool
+	invoker    *invoke.Invoker
+	dispatcher *invoke.Dispatcher
+	handler    http.Handler
+	listener   net.Listener
+	started    time.Time
+}
+
+// DefaultListen is where a Node listens unless told otherwise.
+const DefaultListen = "127.0.0.1:8700"
+
+// New opens what a Node stands on and listens; Run serves. Errors say what to
+// do; nothing is left open after one.
+func New(ctx context.Context, c Config) (_ *Node, err error) {
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.KeepFor == 0 {
+		c.KeepFor = 30 * 24 * time.Hour
+	}
+	if c.KeepSize == 0 {
+		c.KeepSize = 10 << 30
+	}
+	if c.Memory == 0 {
+		c.Memory = machineMemory() / 4 * 3
+	}
+	n := &Node{Config: c, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if err := n.checkIsolation(); err != nil {
+		return nil, err
+	}
+	if n.lock, err = lock(c.Data); err != nil {
+		return nil, err
+	}
+	tokens, err := auth.Open(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	if n.listener, err = listen(c.Listen); err != nil {
+		return nil, err
+	}
+	if err := n.openDrivers(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.wire(ctx, tokens); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// checkIsolation refuses to run weaker than configured.
+func (n *Node) checkIsolation() error {
+	if n.Isolation != "" && n.Isolation != "namespaces" {
+		return rouse.Errorf(rouse.Invalid, "start", "", "there is no isolation tier %q; the one there is is namespaces", n.Isolation)
+	}
+	if d := process.Doctor(); d.Tier != "namespaces" {
+		return rouse.Errorf(rouse.Unavailable, "start", "", "this host does not allow the isolation tier namespaces, and functions are not run with less; to change that: %s (rouse doctor tells more)", d.Next)
+	}
+	return nil
+}
+
+// openDrivers opens the store and what runs code.
+func (n *Node) openDrivers(ctx context.Context) (err error) {
+	if n.store, err = sqlite.Open(ctx, sqlite.Config{Dir: filepath.Join(n.Data, "store"), Log: n.Log}); err != nil {
+		return err
+	}
+	n.processes, err = process.New(ctx, process.Config{
+		Dir: filepath.Join(n.Data, "process"), Name: groupName(n.Data), Spares: n.Spares, Log: n.Log,
+		Shims: map[string]process.Shim{nativecontract.Name: {Python: nativecontract.Python, Node: nativecontract.Node}},
+	})
+	if err != nil {
+		return fmt.Errorf("open sandboxes: %w", err)
+	}
+	n.modules, err = wasm.New(wasm.Config{CacheDir: filepath.Join(n.Data, "wasm"), Log: n.Log})
+	return err
+}
+
+// wire puts the parts together.
+func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
+	blobs, err := file.Open(filepath.Join(n.Data, "blobs"))
+	if err != nil {
+		return err
+	}
+	code, err := bundle.OpenCache(bundle.CacheConfig{Dir: filepath.Join(n.Data, "code"), Blobs: blobs, Log: n.Log})
+	if err != nil {
+		return err
+	}
+	deps, err := openDeps(filepath.Join(n.Data, "deps"), n.processes)
+	if err != nil {
+		return err
+	}
+	drivers := []rouse.Driver{n.processes, n.modules}
+	contracts := map[string]rouse.Contract{
+		nativecontract.Name: nativecontract.Contract{},
+		"http":              webcontract.Contract{},
+		"stdio":             stdio.Contract{},
+		"wasi":              stdio.Contract{},
+	}
+	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
+	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Log: n.recorder.Line,
+		Memory: n.Memory, Idle: n.Idle, Logger: n.Log})
+	n.registry = &deployments{pool: n.pool, Registry: registry.New(registry.Config{Meta: n.store.Meta(), Blobs: blobs, Cache: code, Drivers: drivers,
+		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})}
+	metrics := newMetrics(n)
+	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
+	measured := metrics.around(n.invoker)
+	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.store.Queue(), Registry: n.registry, Invoker: measured,
+		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
+	n.handler = native.New(rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
+		Tail: n.recorder, Authenticator: tokens, Node: n.Describe}, native.Config{Log: n.Log, Metrics: metrics.write})
+	return n.registry.keepAll(ctx)
+}
+
+// Addr is where the node listens.
+func (n *Node) Addr() string { return n.listener.Addr().String() }
+
+// Describe says what the node is and how it does.
+func (n *Node) Describe() rouse.Node {
+	instances, memory := n.pool.Usage()
+	return rouse.Node{Version: n.Version, Started: n.started, Isolation: "namespaces", Runtimes: append(n.processes.Runtimes(), n.modules.Runtimes()...),
+		Defaults: n.Defaults, Instances: instances, Memory: memory, Budget: n.Memory}
+}
+
+// Run serves until ctx ends, then lets what runs finish, ten seconds at most,
+// and closes the node.
+func (n *Node) Run(ctx context.Context) error {
+	// Each layer ends when those above it have.
+	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
+	queue, endQueue := context.WithCancel(context.WithoutCancel(ctx))
+	rest, endRest := context.WithCancel(context.WithoutCancel(ctx))
+	defer endCalls()
+	defer endQueue()
+	defer endRest()
+	server := &http.Server{Handler: n.handler, ReadHeaderTimeout: 30 * time.Second, BaseContext: func(net.Listener) context.Context { return calls },
+		ErrorLog: slog.NewLogLogger(n.Log.Handler(), slog.LevelDebug)}
+	var dispatching, running errgroup.Group
+	dispatching.Go(func() error { return n.dispatcher.Run(queue) })
+	running.Go(func() error { return n.recorder.Run(rest) })
+	running.Go(func() error { return n.pool.Run(rest) })
+	running.Go(func() error { return n.trim(rest) })
+	serving := make(chan error, 1)
+	go func() { serving <- server.Serve(n.listener) }()
+	var err error
+	select {
+	case err = <-serving:
+	case <-ctx.Done():
+		grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		endCalls()
+		err = server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close()
+		}
+		stop()
+	}
+	endQueue()
+	dispatched := make(chan error, 1)
+	go func() { dispatched <- dispatching.Wait() }()
+	select {
+	case e := <-dispatched:
+		err = errors.Join(err, e)
+	case <-time.After(10 * time.Second):
+		// What still runs is ended with the pool; its queue has it.
+	}
+	endRest()
+	return errors.Join(err, running.Wait(), n.close())
+}
+
+// trim forgets old records, now and every hour.
+func (n *Node) trim(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := n.recorder.Trim(ctx, time.Now().Add(-n.KeepFor), n.KeepSize); err != nil && ctx.Err() == nil {
+			n.Log.Error("trim records", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// close closes what is open.
+func (n *Node) close() error {
+	var errs []error
+	if n.listener != nil {
+		if err := n.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if n.processes != nil {
+		errs = append(errs, n.processes.Close())
+	}
+	if n.modules != nil {
+		errs = append(errs, n.modules.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,100 @@
+package registry
+
+import (
+	"container/list"
+	"sync"
+
+	"github.com/rouse-run/rouse"
+)
+
+const (
+	// maxKnown is how many functions are kept in memory, and maxParts how many
+	// versions and aliases of each.
+	maxKnown = 4096
+	maxParts = 32
+)
+
+// known keeps what was read of the functions used last, so that an invocation
+// costs no reading.
+type known struct {
+	mu     sync.Mutex
+	byRef  map[rouse.Ref]*list.Element // guarded by mu
+	order  *list.List                  // of *entry, the last used first; guarded by mu
+	change uint64                      // counts what was forgotten; guarded by mu
+}
+
+// An entry is what is known of one function. A qualifier that is not in it may
+// still exist.
+type entry struct {
+	ref      rouse.Ref
+	versions map[string]rouse.Function // by qualifier, "" for the newest
+	aliases  map[string]rouse.Alias
+}
+
+func newKnown() *known { return &known{byRef: map[rouse.Ref]*list.Element{}, order: list.New()} }
+
+// version returns what is known of a version, and a mark for learn.
+func (k *known) version(r rouse.Ref, qualifier string) (f rouse.Function, ok bool, mark uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.entry(r); e != nil {
+		f, ok = e.versions[qualifier]
+	}
+	return f, ok, k.change
+}
+
+func (k *known) alias(r rouse.Ref, name string) (a rouse.Alias, ok bool, mark uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.entry(r); e != nil {
+		a, ok = e.aliases[name]
+	}
+	return a, ok, k.change
+}
+
+// entry is called with mu held.
+func (k *known) entry(r rouse.Ref) *entry {
+	el := k.byRef[r]
+	if el == nil {
+		return nil
+	}
+	k.order.MoveToFront(el)
+	return el.Value.(*entry)
+}
+
+// learn calls f with r's entry, unless something was forgotten since mark: what
+// was read may then be out of date.
+func (k *known) learn(r rouse.Ref, mark uint64, f func(*entry)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.change != mark {
+		return
+	}
+	e := k.entry(r)
+	if e == nil {
+		e = &entry{ref: r, versions: map[string]rouse.Function{}, aliases: map[string]rouse.Alias{}}
+		k.byRef[r] = k.order.PushFront(e)
+		if k.order.Len() > maxKnown {
+			old := k.order.Remove(k.order.Back()).(*entry)
+			delete(k.byRef, old.ref)
+		}
+	}
+	if len(e.versions) >= maxParts {
+		clear(e.versions)
+	}
+	if len(e.aliases) >= maxParts {
+		clear(e.aliases)
+	}
+	f(e)
+}
+
+// forget is called after a change of r was stored.
+func (k *known) forget(r rouse.Ref) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.change++
+	if el := k.byRef[r]; el != nil {
+		k.order.Remove(el)
+		delete(k.byRef, r)
+	}
+}

@@ -1,0 +1,334 @@
+package wasm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/rouse-run/rouse"
+)
+
+const (
+	// codeTrap is the exit code of a module that trapped, as a shell tells of
+	// SIGABRT, and codeKilled of one that was ended, as of SIGKILL.
+	codeTrap   = 134
+	codeKilled = 137
+)
+
+// A sandbox implements rouse.Sandbox.
+type sandbox struct {
+	d       *Driver
+	m       *module
+	command bool
+	call    string // the function to call
+	memory  memory
+	config  wazero.ModuleConfig
+	print   *printer
+
+	alive context.Context // ends with Close
+	end   context.CancelFunc
+	turn  chan struct{} // holds one token: whoever has it may run the reactor
+	runs  sync.WaitGroup
+
+	// Of a reactor; touched only by who has the turn.
+	instance api.Module
+	function api.Function
+	io       stdio
+
+	mu     sync.Mutex
+	closed bool // guarded by mu: no run begins
+	exit   rouse.Exit
+	over   bool // guarded by mu: exit is set
+	done   chan struct{}
+}
+
+// stdio are the streams of an instance, which change with each event.
+type stdio struct {
+	in   io.Reader
+	out  io.Writer
+	done atomic.Pointer[<-chan struct{}] // of the run, to wake it from sleep
+}
+
+// Read implements io.Reader.
+func (s *stdio) Read(b []byte) (int, error) {
+	if s.in == nil {
+		return 0, io.EOF
+	}
+	return s.in.Read(b)
+}
+
+// Write implements io.Writer.
+func (s *stdio) Write(b []byte) (int, error) { return s.out.Write(b) }
+
+func (s *stdio) sleep(ns int64) {
+	done := s.done.Load()
+	if done == nil {
+		return
+	}
+	t := time.NewTimer(time.Duration(ns))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-*done:
+	}
+}
+
+func newSandbox(d *Driver, s rouse.Spec, m *module) (*sandbox, error) {
+	_, function := entry(s.Function.Handler)
+	command, call, err := m.kind(function)
+	if err != nil {
+		return nil, err
+	}
+	b := &sandbox{d: d, m: m, command: command, call: call, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	b.memory.limit = s.Function.Limits.Memory
+	if b.memory.limit <= 0 || b.memory.limit > 4<<30 {
+		b.memory.limit = 4 << 30 // all that an address of 32 bits reaches
+	}
+	if m.memory > b.memory.limit {
+		return nil, bootError(rouse.StatusOutOfMemory, "OutOfMemory",
+			"%s begins with %d MB of memory, more than the function's limit; deploy it with a larger --memory", m.key.file, m.memory>>20)
+	}
+	log := s.Log
+	if log == nil {
+		log = func(rouse.Line) {}
+	}
+	b.print = &printer{function: s.Function.Ref, log: log}
+	b.config = wazero.NewModuleConfig().WithName("").WithStartFunctions().
+		WithArgs(m.key.file).
+		WithStderr(b.print.stream(rouse.Stderr)).
+		WithSysWalltime().WithSysNanotime().WithOsyield(runtime.Gosched).
+		WithRandSource(rand.Reader).
+		WithFSConfig(wazero.NewFSConfig().WithFSMount(&folder{dir: s.Code}, "/fn"))
+	for _, k := range slices.Sorted(maps.Keys(s.Function.Env)) {
+		b.config = b.config.WithEnv(k, s.Function.Env[k])
+	}
+	b.alive, b.end = context.WithCancel(context.Background())
+	b.turn <- struct{}{}
+	return b, nil
+}
+
+// boot makes a reactor ready.
+func (b *sandbox) boot(ctx context.Context) error {
+	run, stop, err := b.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	<-b.turn
+	defer func() { b.turn <- struct{}{} }()
+	done := run.Done()
+	b.io.out = b.print.stream(rouse.Stdout) // nobody asked yet
+	b.io.done.Store(&done)
+	b.instance, err = b.instantiate(run, &b.io)
+	if err == nil {
+		if init := b.instance.ExportedFunction("_initialize"); init != nil {
+			_, err = init.Call(run)
+		}
+	}
+	b.print.drain()
+	if err == nil {
+		b.function = b.instance.ExportedFunction(b.call)
+		return nil
+	}
+	if ctx.Err() != nil {
+		return bootError(rouse.StatusTimedOut, "Timeout", "%s was not ready in time: its _initialize did not return", b.m.key.file)
+	}
+	code, _ := b.ended(run, err)
+	status, failure := b.Exit().Failure()
+	if status == rouse.StatusCrashed {
+		failure.Message = fmt.Sprintf("%s ended while it was made ready, with code %d: %v", b.m.key.file, code, err)
+	}
+	return &rouse.BootError{Status: status, Failure: *failure}
+}
+
+func (b *sandbox) instantiate(ctx context.Context, s *stdio) (api.Module, error) {
+	ctx = experimental.WithMemoryAllocator(ctx, &b.memory)
+	return b.d.runtime.InstantiateModule(ctx, b.m.compiled,
+		b.config.WithStdin(s).WithStdout(s).WithNanosleep(s.sleep))
+}
+
+// begin returns a context for one run that ends with ctx or the Sandbox, and
+// what to call when the run is over.
+func (b *sandbox) begin(ctx context.Context) (context.Context, func(), error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.over {
+		return nil, nil, errors.New("run in sandbox: it is closed")
+	}
+	b.runs.Add(1)
+	run, cancel := context.WithCancel(ctx)
+	unlink := context.AfterFunc(b.alive, cancel)
+	return run, func() { unlink(); cancel(); b.runs.Done() }, nil
+}
+
+// Run implements rouse.Sandbox. Runs of a command may go side by side; those of
+// a reactor wait for each other. When ctx ends first, a reactor is Done.
+func (b *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
+	run, stop, err := b.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	if b.command {
+		return b.runCommand(run, in, out)
+	}
+	select {
+	case <-b.turn:
+	case <-run.Done():
+		return 0, run.Err()
+	}
+	defer func() { b.turn <- struct{}{} }()
+	select {
+	case <-b.done: // while it waited
+		return 0, errors.New("run in sandbox: its code has ended")
+	default:
+	}
+	done := run.Done()
+	b.io.in, b.io.out = in, out
+	b.io.done.Store(&done)
+	b.memory.denied.Store(false)
+	_, err = b.function.Call(run)
+	b.io.in, b.io.out = nil, b.print.stream(rouse.Stdout)
+	b.print.drain()
+	if err != nil {
+		return b.ended(run, err)
+	}
+	return 0, nil
+}
+
+func (b *sandbox) runCommand(run context.Context, in io.Reader, out io.Writer) (int, error) {
+	done := run.Done()
+	s := &stdio{in: in, out: out}
+	s.done.Store(&done)
+	b.memory.denied.Store(false)
+	instance, err := b.instantiate(run, s)
+	if err == nil {
+		_, err = instance.ExportedFunction(b.call).Call(run)
+		instance.Close(context.Background())
+	}
+	b.print.drain()
+	if err == nil {
+		return 0, nil
+	}
+	if exit, ok := errors.AsType[*sys.ExitError](err); ok && run.Err() == nil && (exit.ExitCode() == 0 || !b.memory.denied.Load()) {
+		return int(exit.ExitCode()), nil // by itself: the next run begins afresh
+	}
+	return b.ended(run, err)
+}
+
+// ended makes of why a run ended its exit code, and the Sandbox Done where it
+// can't run again.
+func (b *sandbox) ended(run context.Context, err error) (int, error) {
+	var e rouse.Exit
+	exit, exited := errors.AsType[*sys.ExitError](err)
+	switch {
+	case run.Err() != nil:
+		if b.command {
+			return codeKilled, run.Err()
+		}
+		b.finish(rouse.Exit{Code: codeKilled})
+		return codeKilled, run.Err()
+	case b.memory.denied.Load() && (!exited || exit.ExitCode() != 0):
+		e = rouse.Exit{Code: codeKilled, OutOfMemory: true}
+	case exited:
+		e = rouse.Exit{Code: int(exit.ExitCode())}
+	default:
+		e = rouse.Exit{Code: codeTrap, Signal: trap(err)}
+	}
+	if !exited {
+		b.say(err)
+	}
+	b.finish(e)
+	return e.Code, nil
+}
+
+// trap names a trap, where a process would have been ended by a signal.
+func trap(err error) string {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return "a WebAssembly trap: " + strings.TrimPrefix(first, "wasm error: ")
+}
+
+// say logs a trap and the module's stack.
+func (b *sandbox) say(err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(b.print.stream(rouse.Platform), strings.TrimRight(line, "\n"))
+	}
+	b.print.drain()
+}
+
+func (b *sandbox) finish(e rouse.Exit) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.over {
+		b.over, b.exit = true, e
+		close(b.done)
+	}
+}
+
+// Conn implements rouse.Sandbox: there is none.
+func (b *sandbox) Conn() io.ReadWriteCloser { return nil }
+
+// Dial implements rouse.Sandbox: a module can't listen.
+func (b *sandbox) Dial(context.Context, int) (net.Conn, error) {
+	return nil, errors.New("dial into sandbox: a wasm module has no network")
+}
+
+// Drain implements rouse.Sandbox.
+func (b *sandbox) Drain() { b.print.drain() }
+
+// Done implements rouse.Sandbox.
+func (b *sandbox) Done() <-chan struct{} { return b.done }
+
+// Exit implements rouse.Sandbox.
+func (b *sandbox) Exit() rouse.Exit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.exit
+}
+
+// Usage implements rouse.Sandbox. CPU is not measured: runs share threads.
+func (b *sandbox) Usage() rouse.Usage {
+	u := rouse.Usage{Memory: b.memory.held.Load(), Peak: b.memory.peak.Load()}
+	if b.Exit().OutOfMemory {
+		u.OOM = 1
+	}
+	return u
+}
+
+// Close implements rouse.Sandbox. It waits until what runs has been ended.
+func (b *sandbox) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		b.runs.Wait()
+		return nil
+	}
+	b.closed = true
+	b.mu.Unlock()
+	b.end()
+	b.runs.Wait()
+	// Memory that code still uses must not be freed: only now.
+	if b.instance != nil {
+		b.instance.Close(context.Background())
+	}
+	b.memory.free()
+	b.finish(rouse.Exit{Code: codeKilled})
+	b.d.forget(b)
+	b.d.release(b.m)
+	return nil
+}

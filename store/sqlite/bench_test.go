@@ -1,0 +1,267 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+func openBench(b *testing.B) *Store {
+	s, err := Open(b.Context(), Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// perSecond reports n things per iteration as a rate.
+func perSecond(b *testing.B, n int, unit string) {
+	b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds(), unit+"/s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// spread runs f b.N times from so many goroutines.
+func spread(b *testing.B, workers int, f func()) {
+	var wg sync.WaitGroup
+	todo := make(chan struct{}, workers)
+	for range workers {
+		wg.Go(func() {
+			for range todo {
+				f()
+			}
+		})
+	}
+	for b.Loop() {
+		todo <- struct{}{}
+	}
+	close(todo)
+	wg.Wait()
+}
+
+func BenchmarkQueueSend64(b *testing.B) {
+	q := openBench(b).Queue()
+	ms := []rouse.Message{{Body: make([]byte, 1024)}}
+	spread(b, 64, func() {
+		if _, err := q.Send(context.Background(), "q", ms); err != nil {
+			b.Error(err)
+		}
+	})
+	perSecond(b, 1, "msg")
+}
+
+func BenchmarkQueueSendBatch100(b *testing.B) {
+	for _, workers := range []int{1, 8} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			q := openBench(b).Queue()
+			ms := make([]rouse.Message, 100)
+			for i := range ms {
+				ms[i].Body = make([]byte, 1024)
+			}
+			spread(b, workers, func() {
+				if _, err := q.Send(context.Background(), "q", ms); err != nil {
+					b.Error(err)
+				}
+			})
+			perSecond(b, 100, "msg")
+		})
+	}
+}
+
+// Each iteration of the cycle sends one message; eight others receive up to ten
+// at a time and delete them.
+func BenchmarkQueueCycle(b *testing.B) {
+	q := openBench(b).Queue()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				ls, err := q.Receive(ctx, "q", 10, time.Minute)
+				if err != nil || len(ls) == 0 {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				rs := make([]rouse.Receipt, len(ls))
+				for i, l := range ls {
+					rs[i] = l.Receipt
+				}
+				if _, err := q.Delete(context.WithoutCancel(ctx), "q", rs); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	ms := []rouse.Message{{Body: make([]byte, 1024)}}
+	spread(b, 64, func() {
+		if _, err := q.Send(context.Background(), "q", ms); err != nil {
+			b.Error(err)
+		}
+	})
+	for {
+		all, err := q.Stats(context.Background(), "q")
+		s := all["q"]
+		if err != nil {
+			b.Fatal(err)
+		}
+		if s.Visible+s.Leased == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	perSecond(b, 1, "msg")
+	cancel()
+	wg.Wait()
+}
+
+func BenchmarkQueueStats1M(b *testing.B) {
+	q := openBench(b).Queue()
+	ms := make([]rouse.Message, 10_000)
+	for range 100 {
+		if _, err := q.Send(b.Context(), "q", ms); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := q.Stats(b.Context(), "q"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMetaList10k(b *testing.B) {
+	m := openBench(b).Meta()
+	var cs []rouse.Change
+	for i := range 10_000 {
+		cs = append(cs, rouse.Change{Kind: "function", Ref: rouse.Ref{Namespace: "default", Name: fmt.Sprintf("f%05d", i)}, Data: make([]byte, 1024)})
+	}
+	if err := m.Apply(b.Context(), cs); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		docs, err := m.List(b.Context(), rouse.DocQuery{Kind: "function", Namespace: "default"})
+		if err != nil || len(docs) != 10_000 {
+			b.Fatal(len(docs), err)
+		}
+	}
+}
+
+// made are activations whose ids are a millisecond apart for every so many.
+func made(start time.Time, from, n, perMs int, function func(int) string) []rouse.Activation {
+	as := make([]rouse.Activation, n)
+	for i := range as {
+		at := start.Add(time.Duration((from+i)/perMs) * time.Millisecond)
+		as[i] = rouse.Activation{
+			ID:       fmt.Sprintf("%012x7%03x%016x", at.UnixMilli(), (from+i)%perMs%4096, rand.Uint64()&(1<<62-1)|1<<63),
+			Function: rouse.Ref{Namespace: "default", Name: function(from + i)}, Version: 3, Status: rouse.StatusAnswered,
+			Started: at.Add(1234), Queued: 2000, Run: rouse.Duration(1_000_000 + rand.IntN(1_000_000)), Memory: 31_457_280 + int64(rand.IntN(1000)),
+			GBSeconds: rand.Float64() / 1000, Result: []byte(`{"hello":"world"}`), Size: 17,
+		}
+		if (from+i)%10_000 == 0 {
+			as[i].Status, as[i].Failure = rouse.StatusFailed, &rouse.Failure{Type: "ValueError", Message: "no"}
+		}
+	}
+	return as
+}
+
+func hot(int) string { return "hot" }
+
+func BenchmarkRecordsPost(b *testing.B) {
+	for _, c := range []struct {
+		name      string
+		functions int
+	}{{"hot", 1}, {"mixed20", 20}, {"mixed20000", 20_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			r := openBench(b).Records()
+			start := time.Now()
+			batches := make([][]rouse.Activation, 40)
+			for i := range batches {
+				batches[i] = made(start, i*500, 500, 20, func(n int) string { return fmt.Sprint("f", n%c.functions) })
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := r.Post(b.Context(), batches[i%len(batches)], nil); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+			perSecond(b, 500, "act")
+		})
+	}
+}
+
+func BenchmarkRecordsPostLines(b *testing.B) {
+	r := openBench(b).Records()
+	as := made(time.Now(), 0, 500, 20, hot)
+	var ls []rouse.Line
+	for _, a := range as {
+		for range 2 {
+			ls = append(ls, rouse.Line{Activation: a.ID, Function: a.Function, Time: a.Started, Stream: rouse.Stdout, Text: "something that a function says of its work"})
+		}
+	}
+	for b.Loop() {
+		if err := r.Post(b.Context(), as, ls); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perSecond(b, 1000, "line")
+}
+
+func fill(b *testing.B, function func(int) string) *Store {
+	s := openBench(b)
+	start := time.Now().Add(-time.Minute)
+	for i := range 2000 {
+		if err := s.Records().Post(b.Context(), made(start, i*500, 500, 20, function), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s
+}
+
+func BenchmarkRecordsOf1M(b *testing.B) {
+	for _, c := range []struct {
+		name      string
+		functions int
+		failed    int // of f0
+	}{{"hot", 1, 50}, {"rare", 20_000, 50}} {
+		b.Run(c.name, func(b *testing.B) {
+			r := fill(b, func(n int) string { return fmt.Sprint("f", n%c.functions) }).Records()
+			ask := func(name string, want int, q rouse.ActivationQuery) {
+				q.Namespace = "default"
+				b.Run(name, func(b *testing.B) {
+					for b.Loop() {
+						if as, err := r.Activations(b.Context(), q); err != nil || len(as) != want {
+							b.Fatal(len(as), err)
+						}
+					}
+				})
+			}
+			all, err := r.Activations(b.Context(), rouse.ActivationQuery{Namespace: "default", Function: "f0", Limit: 50})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ask("Newest50", 50, rouse.ActivationQuery{Function: "f0"})
+			ask("NewestPage2", 25, rouse.ActivationQuery{Function: "f0", Before: all[24].ID, Limit: 25})
+			ask("NewestOfNamespace", 50, rouse.ActivationQuery{})
+			ask("Failed50", 50, rouse.ActivationQuery{Statuses: []rouse.Status{rouse.StatusFailed}})
+			ask("FailedOfFunction50", c.failed, rouse.ActivationQuery{Function: "f0", Statuses: []rouse.Status{rouse.StatusFailed}})
+			b.Run("ByID", func(b *testing.B) {
+				for b.Loop() {
+					if _, err := r.Activation(b.Context(), all[len(all)/2].ID); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,485 @@
+package sqlite
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+const childEnv = "ROUSE_TEST_STORE_DIR"
+
+// TestMain is the child of the tests that kill one where it is told a folder.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		if err := work(context.Background(), dir); err != nil {
+			fmt.Println("error", err)
+		}
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// work changes a store from several goroutines for as long as it lives, and
+// says what was acknowledged, a line each.
+func work(ctx context.Context, dir string) error {
+	s, err := Open(ctx, Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	say := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Printf(format+"\n", args...)
+	}
+	ended := make(chan error)
+	for w := range 4 {
+		who := fmt.Sprintf("%d.%d", os.Getpid(), w)
+		go func() { ended <- sendAndDelete(ctx, s.Queue(), who, say) }()
+		go func() { ended <- postMany(ctx, s.Records(), who, say) }()
+		go func() { ended <- changeOne(ctx, s.Meta(), who, say) }()
+	}
+	return <-ended
+}
+
+func sendAndDelete(ctx context.Context, q rouse.Queue, who string, say func(string, ...any)) error {
+	for i := 0; ; i++ {
+		var ms []rouse.Message
+		for k := range 5 {
+			ms = append(ms, rouse.Message{Body: fmt.Appendf(nil, "%s.%d.%d", who, i, k)})
+		}
+		if _, err := q.Send(ctx, "q", ms); err != nil {
+			return err
+		}
+		for _, m := range ms {
+			say("sent %s", m.Body)
+		}
+		ls, err := q.Receive(ctx, "q", 2, time.Hour)
+		if err != nil {
+			return err
+		}
+		var rs []rouse.Receipt
+		for _, l := range ls {
+			say("deleting %s", l.Body)
+			rs = append(rs, l.Receipt)
+		}
+		if _, err := q.Delete(ctx, "q", rs); err != nil {
+			return err
+		}
+		for _, l := range ls {
+			say("deleted %s", l.Body)
+		}
+	}
+}
+
+func postMany(ctx context.Context, r rouse.Records, who string, say func(string, ...any)) error {
+	for i := 0; ; i++ {
+		as := made(time.Now(), 0, 5, 1, func(n int) string { return fmt.Sprint("f", n%2) })
+		var ls []rouse.Line
+		for _, a := range as {
+			ls = append(ls, rouse.Line{Function: a.Function, Activation: a.ID, Time: a.Started, Text: who})
+		}
+		if err := r.Post(ctx, as, ls); err != nil {
+			return err
+		}
+		for _, a := range as {
+			say("posted %s", a.ID)
+		}
+	}
+}
+
+func changeOne(ctx context.Context, m rouse.Meta, who string, say func(string, ...any)) error {
+	for i := int64(0); ; i++ {
+		err := m.Apply(ctx, []rouse.Change{{Kind: "k", Ref: rouse.Ref{Namespace: "n", Name: who}, Revision: i, Data: fmt.Append(nil, i+1)}})
+		if err != nil {
+			return err
+		}
+		say("changed %s %d", who, i+1)
+	}
+}
+
+// An outcome is what children have said.
+type outcome struct {
+	sent, deleting, deleted, posted map[string]bool
+	changed                         map[string]int64
+	lines                           int
+}
+
+func newOutcome() *outcome {
+	return &outcome{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int64{}, 0}
+}
+
+func (o *outcome) read(line string) error {
+	o.lines++
+	f := strings.Fields(line)
+	switch f[0] {
+	case "sent":
+		o.sent[f[1]] = true
+	case "deleting":
+		o.deleting[f[1]] = true
+	case "deleted":
+		o.deleted[f[1]] = true
+	case "posted":
+		o.posted[f[1]] = true
+	case "changed":
+		var n int64
+		_, err := fmt.Sscan(f[2], &n)
+		o.changed[f[1]] = max(o.changed[f[1]], n)
+		return err
+	default:
+		return errors.New(line)
+	}
+	return nil
+}
+
+// A worker is a child that runs work.
+type worker struct {
+	cmd *exec.Cmd
+	out *bufio.Reader
+}
+
+func startWorker(t *testing.T, dir string) *worker {
+	t.Helper()
+	exe, err := os.Executable()
+	check(t, err)
+	c := exec.Command(exe)
+	c.Env = append(os.Environ(), childEnv+"="+dir)
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	check(t, err)
+	check(t, c.Start())
+	return &worker{c, bufio.NewReader(out)}
+}
+
+// follow reads until so many lines are read, or to the end where n is 0.
+func (w *worker) follow(t *testing.T, o *outcome, n int) {
+	t.Helper()
+	for i := 0; n == 0 || i < n; i++ {
+		line, err := w.out.ReadString('\n')
+		if n == 0 && err == io.EOF {
+			return // what is left of a line was cut by the signal
+		}
+		check(t, err)
+		check(t, o.read(line))
+	}
+}
+
+// kill ends the child at once and reads what it still said.
+func (w *worker) kill(t *testing.T, o *outcome) {
+	t.Helper()
+	check(t, w.cmd.Process.Kill())
+	w.follow(t, o, 0)
+	if err := w.cmd.Wait(); err == nil {
+		t.Error("the child ended well: nothing was killed")
+	}
+}
+
+// compare looks for all that was acknowledged, once each.
+func (o *outcome) compare(t *testing.T, dir string) {
+	t.Helper()
+	s := openStore(t, dir)
+	defer closeStore(t, s)
+	o.compareQueue(t, s)
+	o.compareRecords(t, s)
+	for who, revision := range o.changed {
+		d, err := s.Meta().Get(t.Context(), "k", rouse.Ref{Namespace: "n", Name: who})
+		if err != nil || d.Revision < revision || string(d.Data) != fmt.Sprint(d.Revision) {
+			t.Errorf("document %s is at revision %d with %q, %v; %d was acknowledged", who, d.Revision, d.Data, err, revision)
+		}
+	}
+	for _, f := range []*file{s.meta.file, s.queue.file, s.records.periods[0].file} {
+		var said string
+		check(t, f.read.QueryRow("PRAGMA integrity_check").Scan(&said))
+		if said != "ok" {
+			t.Errorf("%s: %s", f.path, said)
+		}
+	}
+}
+
+func (o *outcome) compareQueue(t *testing.T, s *Store) {
+	t.Helper()
+	has := map[string]int{}
+	check(t, s.queue.file.query(t.Context(), "SELECT b.data FROM message m JOIN body b ON b.id=m.id", nil, func(rows *sql.Rows) error {
+		var b []byte
+		err := rows.Scan(&b)
+		has[string(b)]++
+		return err
+	}))
+	for b, n := range has {
+		if n != 1 || o.deleted[b] {
+			t.Errorf("message %s is there %d times; deleted: %v", b, n, o.deleted[b])
+		}
+	}
+	for b := range o.sent {
+		if !o.deleting[b] && has[b] == 0 {
+			t.Errorf("message %s is lost", b)
+		}
+	}
+}
+
+func (o *outcome) compareRecords(t *testing.T, s *Store) {
+	t.Helper()
+	has := map[string]int{}
+	q := rouse.ActivationQuery{Namespace: "default", Limit: 1000}
+	for {
+		as, err := s.Records().Activations(t.Context(), q)
+		check(t, err)
+		for _, a := range as {
+			has[a.ID]++
+		}
+		if len(as) < 1000 {
+			break
+		}
+		q.Before = as[999].ID
+	}
+	printed := map[string]int{}
+	for _, fn := range []string{"f0", "f1"} {
+		ls, err := s.Records().Lines(t.Context(), rouse.LineQuery{Function: rouse.Ref{Namespace: "default", Name: fn}, Limit: 1 << 30})
+		check(t, err)
+		for _, l := range ls {
+			printed[l.Activation]++
+		}
+	}
+	for id := range o.posted {
+		if has[id] != 1 || printed[id] != 1 {
+			t.Errorf("activation %s is there %d times, its line %d times", id, has[id], printed[id])
+		}
+	}
+	for id := range has {
+		if has[id] != 1 || printed[id] != 1 { // what was not acknowledged is there whole or not at all
+			t.Errorf("activation %s is there %d times, its line %d times", id, has[id], printed[id])
+		}
+	}
+}
+
+func TestKilledUnderLoad(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	o := newOutcome()
+	for round := range 4 {
+		w := startWorker(t, dir)
+		w.follow(t, o, 500+1500*round)
+		w.kill(t, o)
+		o.compare(t, dir)
+	}
+	t.Logf("%d acknowledgements, %d sent, %d posted", o.lines, len(o.sent), len(o.posted))
+}
+
+// disk mounts a fresh file system that lives in a file, and says where.
+func disk(t *testing.T) (image, mount string) {
+	t.Helper()
+	dir := t.TempDir()
+	image, mount = filepath.Join(dir, "image"), filepath.Join(dir, "disk")
+	if os.Getuid() != 0 {
+		t.Skip("a disk of its own needs root")
+	}
+	for _, tool := range []string{"mkfs.ext4", "losetup", "mount", "umount"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("a disk of its own needs %s: %v", tool, err)
+		}
+	}
+	check(t, os.Mkdir(mount, 0o700))
+	check(t, os.WriteFile(image, nil, 0o600))
+	check(t, os.Truncate(image, 96<<20))
+	run(t, "mkfs.ext4", "-q", "-F", image)
+	mountImage(t, image, mount)
+	return image, mount
+}
+
+func mountImage(t *testing.T, image, mount string) {
+	t.Helper()
+	run(t, "mount", "-o", "loop", image, mount)
+	t.Cleanup(func() { run(t, "umount", mount) })
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+}
+
+// The power is cut: what the file system had not yet given to its disk is gone.
+func TestPowerCut(t *testing.T) {
+	image, mount := disk(t)
+	dir := filepath.Join(mount, "data")
+	o := newOutcome()
+	w := startWorker(t, dir)
+	w.follow(t, o, 4000)
+	check(t, w.cmd.Process.Signal(syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(w.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("the child is not stopped: %v, %v", status, err)
+	}
+	left := filepath.Join(t.TempDir(), "left")
+	run(t, "cp", "--sparse=always", image, left)
+	w.kill(t, o)
+	after := t.TempDir()
+	mountImage(t, left, after)
+	o.compare(t, filepath.Join(after, "data"))
+	t.Logf("%d acknowledgements, %d sent, %d posted", o.lines, len(o.sent), len(o.posted))
+}
+
+func TestFullDisk(t *testing.T) {
+	mount := t.TempDir()
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=12m"); err != nil {
+		t.Skipf("a small disk needs root and tmpfs: %v", err)
+	}
+	t.Cleanup(func() { check(t, syscall.Unmount(mount, 0)) })
+	ballast := filepath.Join(mount, "ballast")
+	check(t, os.WriteFile(ballast, make([]byte, 6<<20), 0o600))
+	s := openStore(t, filepath.Join(mount, "data"))
+	defer closeStore(t, s)
+	doc := rouse.Ref{Namespace: "n", Name: "d"}
+	changes := []func(i int) error{
+		func(i int) error {
+			_, err := s.Queue().Send(t.Context(), "q", []rouse.Message{{Body: make([]byte, 50_000)}})
+			return err
+		},
+		func(i int) error {
+			as := made(time.Now(), 0, 1, 1, hot)
+			as[0].Result = make([]byte, 50_000)
+			return s.Records().Post(t.Context(), as, nil)
+		},
+		func(i int) error {
+			return s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: doc, Revision: int64(i), Data: make([]byte, 50_000)}})
+		},
+	}
+	acknowledged := make([]int, len(changes))
+	for k, change := range changes {
+		var err error
+		for err == nil {
+			if err = change(acknowledged[k]); err == nil {
+				acknowledged[k]++
+			}
+		}
+		if rouse.KindOf(err) != rouse.Unavailable || !strings.Contains(err.Error(), "full") {
+			t.Fatalf("error %v (%v), want one that is unavailable and says that the disk is full", err, rouse.KindOf(err))
+		}
+	}
+	look := func() {
+		t.Helper()
+		all, err := s.Queue().Stats(t.Context(), "q")
+		st := all["q"]
+		as, err2 := s.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default", Limit: 1000})
+		check(t, errors.Join(err, err2))
+		if int(st.Visible) != acknowledged[0] || len(as) != acknowledged[1] {
+			t.Errorf("%d messages and %d activations, want %v", st.Visible, len(as), acknowledged)
+		}
+		if acknowledged[2] > 0 {
+			d, err := s.Meta().Get(t.Context(), "k", doc)
+			if err != nil || int(d.Revision) != acknowledged[2] {
+				t.Errorf("revision %d, %v, want %v", d.Revision, err, acknowledged)
+			}
+		}
+	}
+	look()
+	check(t, os.Remove(ballast))
+	for k, change := range changes {
+		check(t, change(acknowledged[k]))
+		acknowledged[k]++
+	}
+	look()
+}
+
+// flip changes one bit of the payload that contains text, on the disk.
+func flip(t *testing.T, path, text string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	check(t, err)
+	at := bytes.LastIndex(data, []byte(text))
+	if at < 0 {
+		t.Fatalf("%q is not in %s", text, path)
+	}
+	data[at+len(text)/2] ^= 1
+	check(t, os.WriteFile(path, data, 0o600))
+}
+
+func TestAFlippedBitHarmsNoNeighbour(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	ref := func(name string) rouse.Ref { return rouse.Ref{Namespace: "default", Name: name} }
+	as := made(s.records.now(), 0, 3, 1, func(n int) string { return fmt.Sprint("f", n) })
+	for i := range as {
+		as[i].Result = fmt.Appendf(nil, "the result number %d", i)
+		ls := []rouse.Line{{Function: as[i].Function, Activation: as[i].ID, Time: as[i].Started, Stream: rouse.Stdout, Text: fmt.Sprint("the line number ", i)}}
+		check(t, s.Records().Post(t.Context(), nil, ls))
+		check(t, s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: ref(fmt.Sprint("f", i)), Data: fmt.Append(nil, "the document number ", i)}}))
+	}
+	check(t, s.Records().Post(t.Context(), as, nil))
+	_, err := s.Queue().Send(t.Context(), "q", []rouse.Message{
+		{Body: []byte("the message number 0")}, {Body: []byte("the message number 1")}, {Body: []byte("the message number 2")}})
+	check(t, err)
+	records := s.records.periods[0].file.path
+	closeStore(t, s)
+	flip(t, filepath.Join(dir, "meta.db"), "the document number 1")
+	flip(t, filepath.Join(dir, "queue.db"), "the message number 0")
+	flip(t, records, "the result number 1")
+	flip(t, records, "the line number 1")
+
+	s = openStore(t, dir)
+	defer closeStore(t, s)
+	damagedOn := func(err error, row string) {
+		t.Helper()
+		if err == nil || rouse.KindOf(err) != rouse.Internal || !strings.Contains(err.Error(), row) {
+			t.Errorf("error %v, want an internal one that names %s", err, row)
+		}
+	}
+	_, err = s.Meta().Get(t.Context(), "k", ref("f1"))
+	damagedOn(err, "default/f1")
+	docs, err := s.Meta().List(t.Context(), rouse.DocQuery{Kind: "k", Namespace: "default"})
+	damagedOn(err, "default/f1")
+	if len(docs) != 2 || docs[1].Ref.Name != "f2" {
+		t.Errorf("documents %v, want the other two", docs)
+	}
+
+	ls, err := s.Queue().Receive(t.Context(), "q", 1, time.Minute)
+	if err != nil || len(ls) != 1 || string(ls[0].Body) != "the message number 1" {
+		t.Errorf("received %v, %v; want the one after the damaged one", ls, err)
+	}
+	dead, err := s.Queue().Dead(t.Context(), "q", 0, 10)
+	if err != nil || len(dead) != 1 || !strings.Contains(dead[0].Reason, "damaged") || dead[0].Body != nil {
+		t.Errorf("dead letters %+v, %v; want the damaged one", dead, err)
+	}
+	if n, err := s.Queue().Redrive(t.Context(), "q", nil); n != 0 || err != nil {
+		t.Errorf("%d were sent again, %v; want none that is damaged", n, err)
+	}
+
+	_, err = s.Records().Activation(t.Context(), as[1].ID)
+	damagedOn(err, records)
+	for _, i := range []int{0, 2} {
+		if a, err := s.Records().Activation(t.Context(), as[i].ID); err != nil || string(a.Result) != string(as[i].Result) {
+			t.Errorf("neighbour %d: %q, %v", i, a.Result, err)
+		}
+		if as, err := s.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default", Function: fmt.Sprint("f", i)}); len(as) != 1 || err != nil {
+			t.Errorf("neighbour's list: %v, %v", as, err)
+		}
+	}
+	got, err := s.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default"})
+	damagedOn(err, records)
+	if len(got) != 2 {
+		t.Errorf("%d activations, want the other two", len(got))
+	}
+	printed, err := s.Records().Lines(t.Context(), rouse.LineQuery{Function: ref("f1")})
+	damagedOn(err, records)
+	if len(printed) != 0 {
+		t.Errorf("lines %v", printed)
+	}
+	printed, err = s.Records().Lines(t.Context(), rouse.LineQuery{Function: ref("f2")})
+	if len(printed) != 1 || err != nil {
+		t.Errorf("neighbour's lines %v, %v", printed, err)
+	}
+}
