@@ -24,7 +24,6 @@ type Config struct {
 	Registry rouse.Registry
 	Pool     *pool.Pool
 	Recorder *Recorder
-	Wait     time.Duration // that a call may wait for an instance; 0 is a minute
 	Log      *slog.Logger
 }
 
@@ -34,12 +33,7 @@ type Invoker struct {
 }
 
 // New returns an Invoker.
-func New(c Config) *Invoker {
-	if c.Wait == 0 {
-		c.Wait = time.Minute
-	}
-	return &Invoker{c}
-}
+func New(c Config) *Invoker { return &Invoker{c} }
 
 // NewID returns a new activation's id: a UUIDv7 as 32 hex digits.
 func NewID() string {
@@ -63,24 +57,19 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 		in.ID = NewID()
 	}
 	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Attempt: in.Attempt, Started: time.Now()}
-	waiting, stop := context.WithTimeout(ctx, v.Wait)
-	lease, err := v.Pool.Lease(waiting, f)
-	stop()
+	lease, err := v.Pool.Lease(ctx, f)
 	if err != nil {
 		return v.unleased(ctx, a, err)
 	}
 	a.Cold, a.Queued, a.Init = lease.Cold, rouse.Duration(lease.Queued), rouse.Duration(lease.Init)
 	limit := time.Duration(f.Limits.Timeout)
 	running, stop := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	began := time.Now()
 	answer, err := lease.Answer(running, in)
-	ended := time.Now()
 	stop()
 	v.conclude(&a, answer, err, limit, lease)
-	took := ended.Sub(began)
-	a.Run = rouse.Duration(took)
-	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (took + lease.Init).Seconds()
-	a.Memory = lease.Peak(ended, took > 20*time.Millisecond)
+	a.Run = rouse.Duration(lease.Ran)
+	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()
+	a.Memory = lease.Peak(lease.Ran > 20*time.Millisecond)
 	lease.Release(err != nil)
 	v.Recorder.Add(a)
 	return a, nil

@@ -20,12 +20,15 @@ type group struct {
 	instances map[*instance]struct{} // guarded by mu
 	waiters   []*waiter              // guarded by mu; first come, first served
 	booting   int                    // guarded by mu
+	running   time.Duration          // guarded by mu; what a call takes, as a moving average
+	cost      time.Duration          // guarded by mu; what a boot takes, likewise
 	min       int                    // guarded by mu
 	retired   bool                   // guarded by mu; close what gets free
 }
 
 // A waiter is a call that waits for a slot.
 type waiter struct {
+	since time.Time
 	ready chan struct{}
 	lease *Lease
 	err   error
@@ -44,24 +47,45 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 		g.mu.Unlock()
 		return nil, rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "%d calls wait for an instance already; try again later, or deploy it with a larger --max or --queue", waiting)
 	}
-	began := time.Now()
-	w := &waiter{ready: make(chan struct{})}
+	w := &waiter{since: time.Now(), ready: make(chan struct{})}
 	g.waiters = append(g.waiters, w)
+	patience := g.cost
 	g.mu.Unlock()
 	g.bootMore()
-	select {
-	case <-w.ready:
-	case <-ctx.Done():
-		if g.leave(w) {
-			return nil, rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "no instance got free in %v", time.Since(began).Round(time.Millisecond))
-		}
-		<-w.ready // it was served this moment
+	if err := g.wait(ctx, w, patience); err != nil {
+		return nil, err
 	}
 	if w.err != nil {
 		return nil, w.err
 	}
-	w.lease.Queued = max(0, time.Since(began)-w.lease.Init)
+	w.lease.Queued = max(0, time.Since(w.since)-w.lease.Init)
 	return w.lease, nil
+}
+
+// wait returns once w was served. When patience runs out a boot is looked at
+// again: it would have been quicker.
+func (g *group) wait(ctx context.Context, w *waiter, patience time.Duration) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	deadline := time.NewTimer(g.pool.Wait)
+	defer deadline.Stop()
+	for {
+		select {
+		case <-w.ready:
+			return nil
+		case <-timer.C:
+			g.bootMore()
+			timer.Reset(max(patience, time.Millisecond))
+			continue
+		case <-ctx.Done():
+		case <-deadline.C:
+		}
+		if g.leave(w) {
+			return rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "no instance got free in %v", time.Since(w.since).Round(time.Millisecond))
+		}
+		<-w.ready // it was served this moment
+		return nil
+	}
 }
 
 // leave takes a waiter out of the queue; false where it was served already.
@@ -95,9 +119,7 @@ func (g *group) take(i *instance) *Lease {
 func (g *group) bootMore() {
 	for {
 		g.mu.Lock()
-		total := len(g.instances) + g.booting
-		wanted := g.booting < len(g.waiters) || total < g.min
-		if g.retired && len(g.waiters) == 0 || !wanted || g.f.Limits.Max > 0 && total >= g.f.Limits.Max {
+		if !g.wantsMore(time.Now()) {
 			g.mu.Unlock()
 			return
 		}
@@ -112,6 +134,36 @@ func (g *group) bootMore() {
 		g.pool.work.Go(g.boot)
 	}
 }
+
+// wantsMore says whether a new instance would serve those who wait sooner than
+// the next that is freed: by the queue's length and what calls and boots took
+// lately. What is wrong with the guess, who waits the longest puts right. The
+// caller holds mu.
+func (g *group) wantsMore(now time.Time) bool {
+	total, waiting := len(g.instances)+g.booting, len(g.waiters)
+	switch {
+	case g.f.Limits.Max > 0 && total >= g.f.Limits.Max:
+		return false
+	case total < g.min:
+		return true
+	case waiting == 0 || g.booting >= waiting:
+		return false
+	case total == 0:
+		return true
+	case time.Duration(waiting)*g.running/time.Duration(total*g.f.Limits.Concurrency) > g.cost:
+		return true
+	}
+	if now.Sub(g.waiters[0].since) < g.cost {
+		return false
+	}
+	if g.running == 0 { // no call has ended yet: they may take hours
+		return g.booting < (waiting+1)/2
+	}
+	return g.booting == 0
+}
+
+// average moves a moving average towards a new value.
+func average(old, new time.Duration) time.Duration { return old + (new-old)/8 }
 
 // boot makes one instance and gives it to who waits longest. Boots wait for
 // each other: meanwhile a freed instance may make one needless.
@@ -153,6 +205,7 @@ func (g *group) boot() {
 		g.bootMore()
 		return
 	}
+	g.cost = average(g.cost, took)
 	g.instances[i] = struct{}{}
 	p.alive.Add(1)
 	g.offer(i, took)
@@ -255,6 +308,9 @@ func (g *group) shut() {
 	g.retired, g.min = true, 0
 	waiters, instances := g.waiters, g.instances
 	g.waiters, g.free, g.instances = nil, nil, map[*instance]struct{}{}
+	for i := range instances {
+		i.gone = true
+	}
 	g.mu.Unlock()
 	for _, w := range waiters {
 		w.err = rouse.Errorf(rouse.Unavailable, "invoke", g.f.Ref.String(), "the server is stopping")

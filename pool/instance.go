@@ -70,7 +70,9 @@ func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, 
 	i.current = append(i.current, j)
 	i.outside = journal{}
 	i.logging.Unlock()
+	began := time.Now()
 	a, err := i.live.Answer(ctx, in)
+	l.Ran = time.Since(began)
 	if err != nil {
 		_ = i.live.Close() // ends it with all its processes
 	}
@@ -88,10 +90,10 @@ func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, 
 
 // Peak returns the bytes that the instance held at most, measured now where
 // the last time is a second ago or precise is asked for.
-func (l *Lease) Peak(now time.Time, precise bool) int64 {
+func (l *Lease) Peak(precise bool) int64 {
 	i := l.instance
-	last := i.asked.Load()
-	if (precise || now.UnixNano()-last > int64(time.Second)) && i.asked.CompareAndSwap(last, now.UnixNano()) {
+	now, last := time.Now().UnixNano(), i.asked.Load()
+	if (precise || now-last > int64(time.Second)) && i.asked.CompareAndSwap(last, now) {
 		i.peak.Store(i.sandbox.Usage().Peak)
 	}
 	return i.peak.Load()
@@ -116,6 +118,7 @@ func (l *Lease) Release(broken bool) {
 	}
 	g.mu.Lock()
 	i.busy--
+	g.running = average(g.running, l.Ran)
 	i.used = time.Now()
 	remove := !i.gone && (broken || g.retired && i.busy == 0 && len(g.waiters) == 0)
 	if remove {

@@ -23,6 +23,7 @@ type Config struct {
 	Log    func(rouse.Line) // takes what functions print; called concurrently
 	Memory int64            // bytes that instances may hold in all
 	Idle   time.Duration    // after which an unused instance is closed; 0 is 10 minutes
+	Wait   time.Duration    // that a call waits for an instance at most; 0 is a minute
 	Boots  int              // instances booted at once; 0 is 4
 	Logger *slog.Logger
 }
@@ -49,6 +50,9 @@ type Pool struct {
 	hungry  atomic.Bool    // some group is starved
 }
 
+// firstCost is what a boot is believed to take before one was seen.
+const firstCost = 5 * time.Millisecond
+
 // key names one version of a function.
 type key struct {
 	rouse.Ref
@@ -59,6 +63,9 @@ type key struct {
 func New(c Config) *Pool {
 	if c.Idle == 0 {
 		c.Idle = 10 * time.Minute
+	}
+	if c.Wait == 0 {
+		c.Wait = time.Minute
 	}
 	if c.Boots == 0 {
 		c.Boots = 4
@@ -71,6 +78,7 @@ type Lease struct {
 	Cold   bool          // the instance was booted while the caller waited, for this call
 	Queued time.Duration // how long the caller waited for anything but the boot
 	Init   time.Duration // how long the boot took, where Cold
+	Ran    time.Duration // how long Answer took
 
 	instance *instance
 	released bool
@@ -108,7 +116,7 @@ func (p *Pool) group(f rouse.Function) (*group, error) {
 		}
 		p.work.Go(old.retire)
 	}
-	g = &group{pool: p, f: f, instances: map[*instance]struct{}{}}
+	g = &group{pool: p, f: f, instances: map[*instance]struct{}{}, cost: firstCost}
 	p.groups[k] = g
 	return g, nil
 }
