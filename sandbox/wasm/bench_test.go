@@ -80,7 +80,8 @@ func BenchmarkMeter(b *testing.B) {
 				defer r.Close(ctx)
 				wasi_snapshot_preview1.MustInstantiate(ctx, r)
 				if _, err := r.NewHostModuleBuilder(meterModule).NewFunctionBuilder().
-					WithGoModuleFunction(api.GoModuleFunc(yield), nil, nil).Export(meterYield).Instantiate(ctx); err != nil {
+					WithGoModuleFunction(api.GoModuleFunc(yield), nil, nil).Export(meterYield).NewFunctionBuilder().
+					WithGoModuleFunction(api.GoModuleFunc(overflow), nil, nil).Export(meterOverflow).Instantiate(ctx); err != nil {
 					b.Fatal(err)
 				}
 				streams := &stdio{out: io.Discard}

@@ -78,7 +78,8 @@ func New(cfg Config) (*Driver, error) {
 	_, err := wasi_snapshot_preview1.Instantiate(ctx, d.runtime)
 	if err == nil {
 		_, err = d.runtime.NewHostModuleBuilder(meterModule).NewFunctionBuilder().
-			WithGoModuleFunction(api.GoModuleFunc(yield), nil, nil).Export(meterYield).Instantiate(ctx)
+			WithGoModuleFunction(api.GoModuleFunc(yield), nil, nil).Export(meterYield).NewFunctionBuilder().
+			WithGoModuleFunction(api.GoModuleFunc(overflow), nil, nil).Export(meterOverflow).Instantiate(ctx)
 	}
 	if err != nil {
 		d.Close()
@@ -122,6 +123,11 @@ func yield(ctx context.Context, _ api.Module, _ []uint64) {
 		panic(sys.NewExitError(sys.ExitCodeContextCanceled))
 	}
 }
+
+// overflow is called by code whose stack is too deep.
+func overflow(context.Context, api.Module, []uint64) { panic(errOverflow) }
+
+var errOverflow = errors.New("stack overflow")
 
 // Runtimes implements rouse.Driver.
 func (d *Driver) Runtimes() []rouse.Runtime {

@@ -14,10 +14,15 @@ import (
 // counter that each loop's turn and each function's entry lower by what they
 // cost, and a call to the host when it runs out. There Go may interrupt, and the
 // host may end the run.
+//
+// The depth of calls is counted, too. The runtime would let the stack, which is
+// the server's memory and no limit's, grow to 400 MB.
 
 const (
-	meterModule = "rouse"
-	meterYield  = "yield"
+	meterModule   = "rouse"
+	meterYield    = "yield"
+	meterOverflow = "overflow"
+	meterImports  = 2
 
 	// slice is how much is run between two calls to the host; one is about an
 	// instruction or 64 bytes that are copied. It takes some 0.1 ms.
@@ -25,6 +30,9 @@ const (
 
 	// longest is how many instructions without a call or a loop run unmetered.
 	longest = 200
+
+	// maxStack bounds the stack, in words of 8 bytes as guessed from the code.
+	maxStack = 4 << 20
 
 	// maxTable bounds the elements of each table: they are memory that no limit counts.
 	maxTable = 1 << 20
@@ -63,7 +71,9 @@ type meterer struct {
 	parts     [sections][]byte
 	names     []byte   // of functions, as in the custom section "name"
 	params    []int    // of each type
+	blocks    [][]byte // how a block with each type's results is written
 	functions []uint32 // the types of the module's own functions
+	plain     uint32   // the type of the meter's own functions
 	imports   uint32   // functions that are imported
 	globals   uint32   // all of them
 	memory    uint64
@@ -139,35 +149,42 @@ func (m *meterer) split(module []byte) error {
 	return r.err
 }
 
-// function is where function i is after one more was imported.
+// function is where function i is after the meter's were imported.
 func (m *meterer) function(i uint32) uint32 {
 	if i >= m.imports {
-		return i + 1
+		return i + meterImports
 	}
 	return i
 }
 
-// recount returns the items that r has left, counted as n.
-func recount(r *reader, n int) []byte {
-	return append(appendU32(nil, uint32(n)), r.b[r.at:]...)
-}
-
+// types adds a type without parameters for each that has several results, for
+// blocks, and that of the meter's functions at the end.
 func (m *meterer) types(r *reader) []byte {
 	n := r.count()
-	out := recount(r, n+1)
+	same, more, added := r.b[r.at:], []byte(nil), n
 	for range n {
 		if form := r.byte(); form != 0x60 {
 			r.fail(fmt.Errorf("type 0x%02x is not in WebAssembly 2.0", form))
 		}
 		m.params = append(m.params, len(r.sized()))
-		r.sized()
+		switch results := r.sized(); len(results) {
+		case 0:
+			m.blocks = append(m.blocks, []byte{0x40})
+		case 1:
+			m.blocks = append(m.blocks, results)
+		default:
+			m.blocks = append(m.blocks, appendS32(nil, int32(added)))
+			more = appendSized(append(more, 0x60, 0), results)
+			added++
+		}
 	}
-	return append(out, 0x60, 0, 0)
+	m.plain = uint32(added)
+	return append(append(append(appendU32(nil, uint32(added+1)), same...), more...), 0x60, 0, 0)
 }
 
 func (m *meterer) importSection(r *reader) []byte {
 	n := r.count()
-	out := recount(r, n+1)
+	out := append(appendU32(nil, uint32(n+meterImports)), r.b[r.at:]...)
 	for range n {
 		r.sized()
 		r.sized()
@@ -188,9 +205,11 @@ func (m *meterer) importSection(r *reader) []byte {
 			r.fail(fmt.Errorf("import of kind %d is not in WebAssembly 2.0", kind))
 		}
 	}
-	out = appendSized(out, []byte(meterModule))
-	out = appendSized(out, []byte(meterYield))
-	return appendU32(append(out, 0), uint32(len(m.params)))
+	for _, name := range []string{meterYield, meterOverflow} {
+		out = appendSized(appendSized(out, []byte(meterModule)), []byte(name))
+		out = appendU32(append(out, 0), m.plain)
+	}
+	return out
 }
 
 func limits(r *reader) (least uint32, most uint32, bounded bool) {
@@ -236,17 +255,18 @@ func (m *meterer) memories(r *reader) []byte {
 	return r.b
 }
 
-// globalSection adds the meter as last global, so that the others keep their places.
+// globalSection adds the meter and the depth as last globals, so that the others
+// keep their places.
 func (m *meterer) globalSection(r *reader) []byte {
 	n := r.count()
-	out := appendU32(nil, uint32(n+1))
+	out := appendU32(nil, uint32(n+2))
 	for range n {
 		out = append(out, r.byte(), r.byte())
 		out = m.constant(out, r)
 	}
 	m.globals += uint32(n)
 	out = appendS32(append(out, 0x7f, 1, 0x41), slice)
-	return append(out, 0x0b)
+	return append(out, 0x0b, 0x7f, 1, 0x41, 0, 0x0b)
 }
 
 // constant copies an expression.
@@ -347,7 +367,7 @@ func (m *meterer) code(r *reader) []byte {
 			return nil
 		}
 		b := &reader{b: r.sized()}
-		body := m.body(b, uint32(m.params[t]))
+		body := m.body(b, t)
 		if r.err == nil && b.err != nil {
 			r.fail(b.err)
 		}
@@ -363,9 +383,11 @@ func (m *meterer) code(r *reader) []byte {
 type edit struct {
 	from, to int
 	by       []byte
+	leaves   bool // it is a return, to be replaced where depth is counted
 }
 
-func (m *meterer) body(r *reader, local uint32) []byte {
+func (m *meterer) body(r *reader, t uint32) []byte {
+	local := uint32(m.params[t])
 	groups := r.count()
 	declared := r.at
 	for range groups {
@@ -385,16 +407,45 @@ func (m *meterer) body(r *reader, local uint32) []byte {
 	out := appendU32(make([]byte, 0, len(r.b)+64), uint32(groups+1))
 	out = append(out, r.b[declared:first]...)
 	out = append(out, 1, 0x7f)
+	frame := int32(8 + local + uint32(cost)/8)
+	if calls {
+		// A function that calls none needs no counting: it is no deeper than its caller.
+		out = append(m.deepen(out, local, frame), 0x02) // block
+		out = append(out, m.blocks[t]...)
+	}
 	if calls || cost > longest {
 		out = m.charge(out, local, int32(cost))
 	}
 	at := first
 	for _, e := range edits {
+		if e.leaves && !calls {
+			continue
+		}
 		out = append(out, r.b[at:e.from]...)
 		out = append(out, e.by...)
 		at = e.to
 	}
-	return append(out, r.b[at:]...)
+	out = append(out, r.b[at:]...)
+	if calls {
+		out = appendU32(append(out, 0x23), m.globals+1)       // global.get
+		out = appendS32(append(out, 0x41), frame)             // i32.const
+		out = appendU32(append(out, 0x6b, 0x24), m.globals+1) // i32.sub, global.set
+		out = append(out, 0x0b)
+	}
+	return out
+}
+
+// deepen counts a function's frame, which the end of its body takes back, and
+// calls the host where the stack is too deep.
+func (m *meterer) deepen(out []byte, local uint32, frame int32) []byte {
+	out = appendU32(append(out, 0x23), m.globals+1)                   // global.get
+	out = appendS32(append(out, 0x41), frame)                         // i32.const
+	out = appendU32(append(out, 0x6a, 0x22), local)                   // i32.add, local.tee
+	out = appendU32(append(out, 0x24), m.globals+1)                   // global.set
+	out = appendU32(append(out, 0x20), local)                         // local.get
+	out = appendS32(append(out, 0x41), maxStack)                      // i32.const
+	out = appendU32(append(out, 0x4a, 0x04, 0x40, 0x10), m.imports+1) // i32.gt_s, if, call: it does not return
+	return append(out, 0x0b)
 }
 
 // edits walks the instructions of a function and returns what to change, how
@@ -429,6 +480,8 @@ func (m *meterer) edits(r *reader, local uint32) (edits []edit, cost int, calls 
 			}
 		case call:
 			calls = true
+		case leave: // to the end of the block around the body
+			edits = append(edits, edit{from: begin, to: r.at, by: appendU32([]byte{0x0c}, uint32(len(open))), leaves: true})
 		case direct:
 			calls = true
 			edits = append(edits, edit{from: from, to: r.at, by: appendU32(nil, m.function(f))})
@@ -468,7 +521,7 @@ func (m *meterer) settle(out []byte, local uint32) []byte {
 	out = appendU32(append(out, 0x24), m.globals) // global.set
 	out = appendU32(append(out, 0x20), local)     // local.get
 	out = append(out, 0x41, 0, 0x48, 0x04, 0x40)  // i32.const 0, i32.lt_s, if
-	out = appendU32(append(out, 0x10), m.imports) // call: the function imported last
+	out = appendU32(append(out, 0x10), m.imports) // call: the first that the meter imports
 	out = appendS32(append(out, 0x41), slice)     // i32.const
 	out = appendU32(append(out, 0x24), m.globals) // global.set
 	return append(out, 0x0b)                      // end

@@ -112,6 +112,7 @@ const (
 	call           // may enter a function
 	direct         // has a function's index as operand
 	global         // has a global's index as operand
+	leave          // returns from the function
 	bulk           // works on as many items as the top of the stack says
 )
 
@@ -127,6 +128,8 @@ func (r *reader) instruction() (kind operand, index uint32, from int) {
 		return loop, 0, 0
 	case op == 0x0b:
 		return end, 0, 0
+	case op == 0x0f: // return
+		return leave, 0, 0
 	case op == 0x10, op == 0xd2: // call, ref.func
 		from = r.at
 		return direct, r.u32(), from
@@ -158,7 +161,7 @@ func (r *reader) instruction() (kind operand, index uint32, from int) {
 		return r.misc(), 0, 0
 	case op == 0xfd:
 		r.vector()
-	case op <= 0x01, op == 0x05, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
+	case op <= 0x01, op == 0x05, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
 	default:
 		r.fail(fmt.Errorf("it uses instruction 0x%02x, which is not in WebAssembly 2.0", op))
 	}

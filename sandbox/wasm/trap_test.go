@@ -254,6 +254,42 @@ func TestLinesAreBroken(t *testing.T) {
 	}
 }
 
+// TestReturnsKeepTheDepth calls functions that return in each way there is, more
+// often than the stack is deep.
+func TestReturnsKeepTheDepth(t *testing.T) {
+	types := []byte{3, 0x60, 0, 0, 0x60, 0, 1, 0x7f, 0x60, 0, 2, 0x7f, 0x7e}
+	nop := []byte{0x10, 0} // a call, so that depth is counted
+	bodies := [][]byte{
+		{0x0b},                                // 0: nothing
+		append(slices.Clone(nop), 0x0f, 0x0b), // 1: return
+		append(slices.Clone(nop), 0x02, 0x40, 0x03, 0x40, 0x0f, 0x0b, 0x0b, 0x0b), // 2: return from within
+		append(slices.Clone(nop), 0x02, 0x40, 0x41, 1, 0x0d, 1, 0x0b, 0x00, 0x0b), // 3: br_if to the function
+		append(slices.Clone(nop), 0x41, 7, 0x0b),                                  // 4: a result
+		append(slices.Clone(nop), 0x02, 0x40, 0x41, 7, 0x0f, 0x0b, 0x00, 0x0b),    // 5: return a result
+		append(slices.Clone(nop), 0x41, 7, 0x42, 8, 0x0f, 0x0b),                   // 6: return two
+		append(slices.Clone(nop), 0x41, 7, 0x42, 8, 0x41, 0, 0x0e, 0, 0, 0x0b),    // 7: br_table two
+	}
+	main := []byte{0x03, 0x40} // loop
+	for i := 1; i < len(bodies); i++ {
+		main = append(main, 0x10, byte(i))
+		for range []int{0, 0, 0, 0, 1, 1, 2, 2}[i] {
+			main = append(main, 0x1a) // drop
+		}
+	}
+	main = append(main, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x41) // while ++n < 1,000,000
+	main = append(appendS32(main, 1_000_000), 0x48, 0x0d, 0, 0x0b, 0x0b)
+	functions, code := []byte{9, 0, 0, 0, 0, 1, 1, 2, 2, 0}, []byte{9}
+	for _, b := range append(bodies, main) {
+		code = appendSized(code, append([]byte{0}, b...))
+	}
+	module := assemble("", nil, part{secType, types}, part{secFunction, functions}, part{secCode, code},
+		part{secGlobal, []byte{1, 0x7f, 1, 0x41, 0, 0x0b}}, part{secExport, append(appendSized([]byte{1}, []byte("_start")), 0, 8)})
+	b := open(t, newDriver(t), deployed(t, module, rouse.Function{}))
+	if code, _ := run(t, b, ""); code != 0 {
+		t.Errorf("code %d, %+v", code, b.Exit())
+	}
+}
+
 func FuzzMeter(f *testing.F) {
 	f.Add(assemble("_start", []byte{0x03, 0x40, 0x0c, 0, 0x0b}))
 	f.Add(assemble("_start", nil, importing(wasi, "sched_yield"), part{secStart, []byte{0}},

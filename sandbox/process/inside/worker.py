@@ -87,10 +87,12 @@ class Pipe(object):
 
 class TooLarge(Exception):
     """The answer exceeds the function's limit."""
+    __module__ = 'builtins'
 
 
 class NotJSON(TypeError):
     """The answer can't be written as JSON."""
+    __module__ = 'builtins'
 
 
 def failure(e, skip=__file__):
@@ -111,7 +113,9 @@ def encode(value, limit):
     try:
         out = dumps(value).encode('utf-8')
     except (TypeError, ValueError, RecursionError if sys.version_info[0] > 2 else RuntimeError) as e:
-        raise NotJSON('the result is not JSON: %s' % e)
+        refusal = NotJSON('the result is not JSON: %s' % e)
+        refusal.__suppress_context__ = True  # what the encoder saw tells nobody more
+        raise refusal
     if len(out) > limit:
         raise TooLarge('the answer has %d bytes; the limit is %d' % (len(out), limit))
     return out
@@ -202,7 +206,7 @@ class Worker(object):
             result = self.handle(payload, http, context)
             if hasattr(result, '__await__'):
                 result = self.wait(result)
-            elif hasattr(result, '__anext__'):
+            if hasattr(result, '__anext__'):
                 result = self.drain(result)
             flush()
             self.answer(sequence, result, http)

@@ -6,10 +6,10 @@ package main
 
 import (
 	"bytes"
-	"crypto/rand"
-	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,40 +25,41 @@ func handle() {
 	}
 }
 
+func say(s ...string) { os.Stdout.WriteString(strings.Join(s, " ")) }
+
 func do() int {
 	calls++
 	in, err := io.ReadAll(os.Stdin)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		os.Stderr.WriteString(err.Error())
 		return 1
 	}
 	word, rest, _ := strings.Cut(string(in), " ")
 	switch word {
 	case "echo":
-		fmt.Print(rest)
+		say(rest)
 	case "calls":
-		fmt.Print(calls)
+		say(strconv.Itoa(calls))
 	case "exit":
-		var code int
-		fmt.Sscan(rest, &code)
+		code, _ := strconv.Atoi(rest)
 		return code
 	case "panic":
 		panic(rest)
 	case "env":
-		fmt.Print(os.Args[0], " ", os.Getenv(rest))
+		say(os.Args[0], os.Getenv(rest))
 	case "log":
-		fmt.Fprintln(os.Stderr, rest)
-		fmt.Fprint(os.Stderr, "no end")
+		os.Stderr.WriteString(rest + "\n")
+		os.Stderr.WriteString("no end")
 	case "read":
 		b, err := os.ReadFile(rest)
-		fmt.Print(string(b), err != nil)
+		say(string(b), strconv.FormatBool(err != nil))
 	case "write":
 		err1 := os.WriteFile(rest, []byte("x"), 0o644)
 		f, err2 := os.OpenFile("/fn/data.txt", os.O_RDWR, 0)
 		if err2 == nil {
 			_, err2 = f.Write([]byte("x"))
 		}
-		fmt.Print(err1 != nil, err2 != nil, os.Remove("/fn/data.txt") != nil)
+		say(strconv.FormatBool(err1 != nil), strconv.FormatBool(err2 != nil), strconv.FormatBool(os.Remove("/fn/data.txt") != nil))
 	case "files":
 		n := 0
 		for n < 10_000 {
@@ -67,7 +68,7 @@ func do() int {
 			}
 			n++
 		}
-		fmt.Print(n)
+		say(strconv.Itoa(n))
 	case "grow":
 		var held [][]byte
 		for {
@@ -87,11 +88,9 @@ func do() int {
 			calls++
 		}
 	case "random":
-		b := make([]byte, 16)
-		rand.Read(b)
-		fmt.Printf("%x %d", b, time.Now().Unix())
+		say(strconv.FormatUint(rand.Uint64(), 16))
 	case "work":
-		fmt.Print(work(2_000_000))
+		say(strconv.Itoa(work(2_000_000)))
 	}
 	return 0
 }

@@ -1,0 +1,345 @@
+package process_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rouse-run/rouse"
+	contracthttp "github.com/rouse-run/rouse/contract/http"
+	"github.com/rouse-run/rouse/contract/stdio"
+)
+
+// under boots f with a contract.
+func under(t testing.TB, c rouse.Contract, f rouse.Function, dir string) *house {
+	t.Helper()
+	f = function(f)
+	h := &house{}
+	s, err := driver.Open(t.Context(), rouse.Spec{Function: f, Code: dir, Program: c.Program(f), Log: h.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.sandbox = s
+	t.Cleanup(func() { _ = s.Close() })
+	if h.Instance, err = c.Boot(t.Context(), f, s, h.log); err != nil {
+		t.Fatalf("%v\n%s", err, h.printed())
+	}
+	return h
+}
+
+// goProgram compiles a Go program into a folder as "bootstrap".
+func goProgram(t testing.TB, source string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "bootstrap"), filepath.Join(dir, "main.go"))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	return dir
+}
+
+const goServer = `package main
+import ("fmt"; "io"; "net/http"; "os")
+func main() {
+	http.ListenAndServe(":"+os.Getenv("PORT"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		fmt.Println("serving", r.URL)
+		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL, b)
+	}))
+}`
+
+func TestHTTPServersOfAnyKind(t *testing.T) {
+	for what, c := range map[string]struct{ runtime, handler, dir string }{
+		"python": {"python3", "main.py", code(t, map[string]string{"main.py": `
+import http.server, os
+class H(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers['Content-Length']))
+        print('serving', self.path)
+        out = ('%s %s %s' % (self.command, self.path, body.decode())).encode()
+        self.send_response(200); self.send_header('Content-Length', str(len(out))); self.end_headers(); self.wfile.write(out)
+    def log_message(self, *a): pass
+http.server.HTTPServer(('', int(os.environ['PORT'])), H).serve_forever()
+`})},
+		"node": {"nodejs", "main.js", code(t, map[string]string{"main.js": `
+require('http').createServer((q, s) => { let b = ''; q.on('data', d => b += d); q.on('end', () => {
+  console.log('serving', q.url); s.end(q.method + ' ' + q.url + ' ' + b) }) }).listen(process.env.PORT)`})},
+		"node module": {"nodejs", "main.mjs", code(t, map[string]string{"main.mjs": `
+import http from 'http'
+http.createServer((q, s) => { let b = ''; q.on('data', d => b += d); q.on('end', () => {
+  console.log('serving', q.url); s.end(q.method + ' ' + q.url + ' ' + b) }) }).listen(process.env.PORT)`})},
+		"go": {"executable", "bootstrap", goProgram(t, goServer)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := under(t, contracthttp.Contract{}, rouse.Function{Runtime: c.runtime, Handler: c.handler, Contract: "http"}, c.dir)
+			for i := range 3 {
+				in := rouse.Invocation{ID: "id", Event: rouse.Event{Data: []byte("body"), HTTP: &rouse.Request{Method: "POST", Path: fmt.Sprint("/", i), Query: "q=1"}}}
+				a, err := h.Answer(t.Context(), in)
+				if err != nil || a.Status != rouse.StatusAnswered || string(a.Result) != fmt.Sprintf("POST /%d?q=1 body", i) {
+					t.Fatalf("%v %+v %s\n%s", err, a, a.Result, h.printed())
+				}
+			}
+			if !strings.Contains(h.printed(), "stdout: serving /2?q=1") {
+				t.Errorf("printed %q", h.printed())
+			}
+		})
+	}
+}
+
+func TestProgramsFromInputToOutput(t *testing.T) {
+	for what, c := range map[string]struct{ runtime, handler, dir string }{
+		"python":     {"python3", "main.py", code(t, map[string]string{"main.py": "import sys\nprint('hello ' + sys.stdin.read())\nprint('aside', file=sys.stderr)\n"})},
+		"node":       {"nodejs", "main.js", code(t, map[string]string{"main.js": "console.log('hello ' + require('fs').readFileSync(0)); console.error('aside')"})},
+		"shell":      {"executable", "run.sh", code(t, map[string]string{"run.sh": "#!/bin/sh\nprintf 'hello '; cat; echo; echo aside >&2\n"})},
+		"python 2.7": {"python2.7", "main.py", code(t, map[string]string{"main.py": "import sys\nprint 'hello ' + sys.stdin.read()\nsys.stderr.write('aside\\n')\n"})},
+	} {
+		t.Run(what, func(t *testing.T) {
+			has(t, c.runtime)
+			for range 2 { // a process each
+				h := under(t, stdio.Contract{}, rouse.Function{Runtime: c.runtime, Handler: c.handler, Contract: "stdio"}, c.dir)
+				a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Event: rouse.Event{Data: []byte("ada")}})
+				if err != nil || a.Status != rouse.StatusAnswered || string(a.Result) != "hello ada\n" {
+					t.Fatalf("%v %+v %q\n%s", err, a, a.Result, h.printed())
+				}
+				if got := h.printed(); got != "stderr: aside\n" {
+					t.Errorf("printed %q", got)
+				}
+				<-h.sandbox.Done()
+			}
+		})
+	}
+}
+
+// has skips a test of a runtime that this host lacks.
+func has(t *testing.T, runtime string) {
+	t.Helper()
+	for _, rt := range driver.Runtimes() {
+		if rt.Name == runtime {
+			return
+		}
+		for _, a := range rt.Aliases {
+			if a == runtime {
+				return
+			}
+		}
+	}
+	t.Skipf("this host has no %s", runtime)
+}
+
+func TestAnExecutableThatIsNone(t *testing.T) {
+	dir := code(t, map[string]string{"run": "this is no program"})
+	h := under(t, stdio.Contract{}, rouse.Function{Runtime: "executable", Handler: "run", Contract: "stdio"}, dir)
+	a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id"})
+	if err != nil || a.Status == rouse.StatusAnswered || !strings.Contains(h.printed(), "exec format error") {
+		t.Errorf("%v %+v %q", err, a, h.printed())
+	}
+}
+
+func TestAsyncHandlersAndStreams(t *testing.T) {
+	for what, c := range map[string]struct {
+		runtime string
+		files   map[string]string
+	}{
+		"python": {"python3", map[string]string{"main.py": `
+import asyncio
+async def main(event, context):
+    await asyncio.sleep(0.001)
+    if event == 'stream':
+        async def chunks():
+            for i in range(3):
+                yield 'chunk %d\n' % i
+        return chunks()
+    if event == 'fail': raise ValueError('late')
+    return [event, context.activation, context.remaining_ms() > 0]
+`}},
+		"node": {"nodejs", map[string]string{"main.mjs": `
+export async function main (event, context) {
+  await new Promise(resolve => setTimeout(resolve, 1))
+  if (event === 'stream') return (async function * () { for (let i = 0; i < 3; i++) yield 'chunk ' + i + '\n' })()
+  if (event === 'fail') throw new TypeError('late')
+  return [event, context.activation, context.remainingMs() > 0]
+}`}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := boot(t, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
+			for range 3 {
+				h.expect(t, "x", `["x","id",true]`)
+			}
+			h.expect(t, "stream", "chunk 0\nchunk 1\nchunk 2\n")
+			if a := h.ask(t, "fail"); a.Status != rouse.StatusFailed || a.Failure.Message != "late" || !strings.Contains(a.Failure.Stack, "main.") {
+				t.Errorf("%v %+v", a.Status, a.Failure)
+			}
+			h.expect(t, "y", `["y","id",true]`)
+		})
+	}
+}
+
+// A reply keeps what came.
+type reply struct {
+	status int
+	header map[string][]string
+	body   strings.Builder
+	writes int
+}
+
+func (r *reply) Start(status int, header map[string][]string) { r.status, r.header = status, header }
+
+func (r *reply) Write(b []byte) (int, error) {
+	r.writes++
+	return r.body.Write(b)
+}
+
+func TestHTTPEventsAndAnswers(t *testing.T) {
+	for what, c := range map[string]struct {
+		runtime string
+		files   map[string]string
+	}{
+		"python": {"python3", map[string]string{"main.py": `
+def main(event, context):
+    path = event['path']
+    if path == '/text': return 'plain'
+    if path == '/bytes': return b'\x00\xff'
+    if path == '/json': return {'query': event['query'], 'header': event['headers']['x-a'], 'body': event['body'], 'method': event['method']}
+    if path == '/made': return {'status': 201, 'headers': {'X-B': 'c', 'Set-Cookie': ['a=1', 'b=2']}, 'body': 'made'}
+    if path == '/binary': return {'status': 200, 'body': event['body'] + str(event['isBase64Encoded'])}
+    if path == '/stream': return {'status': 200, 'headers': {'Content-Type': 'text/csv'}, 'body': (str(i) for i in range(3))}
+`}},
+		"node": {"nodejs", map[string]string{"main.js": `
+exports.main = (event, context) => {
+  const path = event.path
+  if (path === '/text') return 'plain'
+  if (path === '/bytes') return Buffer.from([0, 255])
+  if (path === '/json') return { query: event.query, header: event.headers['x-a'], body: event.body, method: event.method }
+  if (path === '/made') return { status: 201, headers: { 'X-B': 'c', 'Set-Cookie': ['a=1', 'b=2'] }, body: 'made' }
+  if (path === '/binary') return { status: 200, body: event.body + (event.isBase64Encoded ? 'True' : 'False') }
+  if (path === '/stream') return { status: 200, headers: { 'Content-Type': 'text/csv' }, body: [0, 1, 2].map(String)[Symbol.iterator]() }
+}`}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := boot(t, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
+			for _, c := range []struct {
+				path, body, want, kind string
+				status                 int
+			}{
+				{"/text", "", "plain", "text/plain; charset=utf-8", 200},
+				{"/bytes", "", "\x00\xff", "application/octet-stream", 200},
+				{"/json", "bödy", `{"query":{"a":"1 2"},"header":"v","body":"bödy","method":"PUT"}`, "application/json", 200},
+				{"/made", "", "made", "text/plain; charset=utf-8", 201},
+				{"/binary", "\xff\xfe", "//4=True", "text/plain; charset=utf-8", 200},
+				{"/stream", "", "012", "text/csv", 200},
+				{"/none", "", "null", "application/json", 200},
+			} {
+				r := &reply{}
+				a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Reply: r, Event: rouse.Event{Data: []byte(c.body),
+					HTTP: &rouse.Request{Method: "PUT", Path: c.path, Query: "a=1+2", Header: map[string][]string{"X-A": {"v"}}}}})
+				if err != nil || a.Status != rouse.StatusAnswered || r.status != c.status || r.body.String() != c.want || a.Result != nil || a.Size != int64(len(c.want)) {
+					t.Errorf("%s: %v %+v %d %q", c.path, err, a, r.status, r.body.String())
+				}
+				if got := r.header["Content-Type"]; len(got) != 1 || got[0] != c.kind {
+					t.Errorf("%s: %v", c.path, r.header)
+				}
+				if c.path == "/made" && (len(r.header["Set-Cookie"]) != 2 || r.header["X-B"][0] != "c") {
+					t.Errorf("%v", r.header)
+				}
+				if c.path == "/stream" && r.writes != 3 {
+					t.Errorf("%d writes for three chunks", r.writes)
+				}
+			}
+		})
+	}
+}
+
+// With concurrency, events meet in one instance, and each has its own lines.
+func TestManyEventsAtOnce(t *testing.T) {
+	const n = 8
+	for what, c := range map[string]struct {
+		runtime string
+		files   map[string]string
+	}{
+		"python threads": {"python3", map[string]string{"main.py": fmt.Sprintf(`
+import threading
+gate = threading.Barrier(%d)
+def main(event, context):
+    print('in', event)
+    gate.wait(10)
+    print('out', event)
+    return event
+`, n)}},
+		"python coroutines": {"python3", map[string]string{"main.py": fmt.Sprintf(`
+import asyncio
+count, gate = 0, asyncio.Event()
+async def main(event, context):
+    global count
+    print('in', event)
+    count += 1
+    if count == %d: gate.set()
+    await asyncio.wait_for(gate.wait(), 10)
+    print('out', event)
+    return event
+`, n)}},
+		"node": {"nodejs", map[string]string{"main.js": fmt.Sprintf(`
+let count = 0
+let open
+const gate = new Promise(resolve => { open = resolve })
+exports.main = async event => {
+  console.log('in', event)
+  if (++count === %d) open()
+  await gate
+  console.log('out', event)
+  return event
+}`, n)}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := boot(t, rouse.Function{Runtime: c.runtime, Handler: "main.main", Limits: rouse.Limits{Concurrency: n}}, c.files)
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() {
+					in := rouse.Invocation{ID: fmt.Sprint("id-", i), Event: rouse.Event{Data: fmt.Append(nil, i)}}
+					a, err := h.Answer(t.Context(), in)
+					if err != nil || string(a.Result) != fmt.Sprint(i) {
+						t.Errorf("%d: %v %s %+v", i, err, a.Result, a.Failure)
+					}
+				})
+			}
+			wg.Wait()
+			h.sandbox.Drain()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			got := map[string]int{}
+			for _, l := range h.lines {
+				word, number, _ := strings.Cut(l.Text, " ")
+				if l.Activation != "id-"+number {
+					t.Errorf("line %q is said to be of %q", l.Text, l.Activation)
+				}
+				got[word]++
+			}
+			if got["in"] != n || got["out"] != n {
+				t.Errorf("lines %v", got)
+			}
+		})
+	}
+}
+
+func TestACrowdSharesTheEnd(t *testing.T) {
+	h := boot(t, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Concurrency: 4}},
+		map[string]string{"main.py": "import os, time\ndef main(event):\n    time.sleep(0.05) if event else time.sleep(100)\n    os._exit(5)\n"})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			a, err := h.Answer(context.Background(), rouse.Invocation{ID: "id", Event: rouse.Event{Data: fmt.Append(nil, i)}})
+			if err != nil || a.Status != rouse.StatusCrashed || !strings.Contains(a.Failure.Message, "code 5") {
+				t.Errorf("%v %+v", err, a)
+			}
+		})
+	}
+	wg.Wait()
+}
