@@ -10,7 +10,7 @@ import (
 
 // A kind is what rooms in waiting are alike in.
 type kind struct {
-	how     string // "python", "node" or "program"
+	how     string // "python", "node", "program", or "worker" for a program that speaks frames
 	runtime string // name of the interpreter
 	deps    string // host folder of the dependencies that a zygote has imported
 }
@@ -41,6 +41,8 @@ func (d *Driver) kindOf(spec rouse.Spec) (kind, rouse.Runtime, error) {
 		k.how, k.deps = "python", spec.Deps
 	case rt.Family == "node" && spec.Program.Mode != rouse.ModeOnce:
 		k.how = "node"
+	case spec.Program.Mode == rouse.ModeWorker && rt.Family == "python": // 2.7 lacks what a zygote needs
+		k.how = "worker"
 	case spec.Program.Mode == rouse.ModeWorker && rt.Family == "executable":
 		return k, rt, rouse.Errorf(rouse.Invalid, "open sandbox", spec.Function.Ref.String(),
 			"an executable speaks the contract http or stdio; deploy it with one of them")

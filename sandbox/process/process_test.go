@@ -150,14 +150,14 @@ func (h *house) expect(t testing.TB, v any, want string) {
 }
 
 var hello = map[string]map[string]string{
-	"python3": {"main.py": "def main(event, context):\n    print('to', event['name'])\n    return {'hello': event['name']}\n"},
+	"python3": {"main.py": "# coding: utf-8\nfrom __future__ import print_function\ndef main(event, context):\n    print('to', event['name'])\n    return {'hello': event['name']}\n"},
 	"nodejs":  {"main.js": "exports.main = (event, context) => { console.log('to', event.name); return { hello: event.name } }\n"},
 }
 
 func TestHello(t *testing.T) {
 	for _, rt := range driver.Runtimes() {
 		files := hello[map[string]string{"python": "python3", "node": "nodejs"}[rt.Family]]
-		if files == nil || rt.Name == "python2.7" {
+		if files == nil {
 			continue
 		}
 		t.Run(rt.Name, func(t *testing.T) {

@@ -117,8 +117,17 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 		Mode:        [...]string{"worker", "serve", "once"}[spec.Program.Mode],
 		Concurrency: f.Limits.Concurrency, Answer: f.Limits.Answer, Name: f.Name, Namespace: f.Namespace,
 		Version: f.Version, Memory: f.Limits.Memory}
-	if k.how == "python" {
+	switch k.how {
+	case "python":
 		return s.room.start(m, mounts)
+	case "worker":
+		into := stage.Start{Args: []string{rt.Path, "-S", "-B", "-u", "/rouse/worker.py"},
+			Env: []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONIOENCODING=utf-8"},
+			Dir: "/fn", Tmp: f.Limits.Tmp, Mounts: places}
+		if err := s.room.start(into, mounts); err != nil {
+			return err
+		}
+		return frame.WriteJSON(s.input, frame.Start, 0, m)
 	}
 	defer func() {
 		for _, fd := range mounts {
