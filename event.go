@@ -21,7 +21,7 @@ type Event struct {
 // A Request is an HTTP request as a Function sees it.
 type Request struct {
 	Method string              `json:"method"`
-	Path   string              `json:"path"`  // below the Function's route, with a leading slash
+	Path   string              `json:"path"`  // below the Function's route, decoded, with a leading slash
 	Query  string              `json:"query"` // raw, without "?"
 	Header map[string][]string `json:"header"`
 	Remote string              `json:"remote,omitempty"` // the caller's address

@@ -26,8 +26,10 @@ func (g *Registry) Function(ctx context.Context, r rouse.Ref, qualifier string) 
 	if qualifier == "" {
 		return g.load(ctx, kindHead, r, r, "", mark)
 	}
-	if n, err := strconv.Atoi(qualifier); err == nil {
-		return g.version(ctx, r, n)
+	if c := qualifier[0]; c >= '0' && c <= '9' { // only then: an error of Atoi costs memory
+		if n, err := strconv.Atoi(qualifier); err == nil {
+			return g.version(ctx, r, n)
+		}
 	}
 	a, err := g.alias(ctx, r, qualifier)
 	if err != nil {

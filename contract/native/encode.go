@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -162,7 +163,7 @@ func (c *collector) whole(contentType string, body []byte) {
 	if contentType == "" {
 		contentType = "application/json"
 	}
-	c.in.Reply.Start(200, map[string][]string{"Content-Type": {contentType}})
+	c.in.Reply.Start(200, map[string][]string{"Content-Type": {contentType}, "Content-Length": {strconv.Itoa(len(body))}})
 	_, _ = c.in.Reply.Write(body) // the caller who went away sees no answer
 }
 

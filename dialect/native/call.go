@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -198,12 +199,18 @@ func jsonFault(err error) string {
 	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
-// answer sends v as the JSON body.
+// answer sends v as the JSON body. Its length goes ahead, so that a client has
+// all of it before the handler ends.
 func (c *call) answer(status int, v any) error {
-	c.w.Header().Set("Content-Type", wire.JSON)
+	var b bytes.Buffer
+	if err := lines(&b).Encode(v); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", wire.JSON)
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	c.w.WriteHeader(status)
-	// An error here is the connection's, whose other end is gone.
-	_ = lines(c.w).Encode(v)
+	_, _ = c.w.Write(b.Bytes()) // an error is the connection's, whose other end is gone
 	return nil
 }
 

@@ -5,34 +5,52 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
+// linger is how long a refused client may go on sending.
+const linger = 5 * time.Second
+
 // deploy streams the code through to the registry. Until the registry reports a
 // step, an error has its own HTTP status; after that the answer is a stream of
 // wire.DeployEvents whose last one is the function or the error.
 func deploy(s *server, c *call) error {
-	steps := &stream{c: c}
+	body := &body{ReadCloser: c.r.Body}
+	c.r.Body = body
+	steps := &stream{c: c, body: true}
 	f, err := s.receive(c, steps)
-	if err == nil {
+	switch {
+	case err == nil:
 		steps.send(wire.DeployEvent{Function: &f})
-		return nil
-	}
-	rc := http.NewResponseController(c.w)
-	if steps.began {
+	case !body.begun:
+		return err // the client was never told to go on and send its code
+	case steps.began:
 		e := s.wireError(c, err)
 		steps.send(wire.DeployEvent{Error: &e})
-	} else {
-		_ = rc.EnableFullDuplex() // so that the answer goes out before the body is read
+	default:
+		c.duplex()
 		s.fail(c, err)
-		_ = rc.Flush()
+		_ = http.NewResponseController(c.w).Flush()
 	}
 	// A client that is still sending gets to read the answer only if nobody
 	// closes the connection before: it would be reset.
-	_, _ = io.CopyN(io.Discard, c.r.Body, s.MaxCode)
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(linger))
+	_, _ = io.Copy(io.Discard, c.r.Body)
 	return nil
+}
+
+// A body knows whether anybody began to read it.
+type body struct {
+	io.ReadCloser
+	begun bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.begun = true
+	return b.ReadCloser.Read(p)
 }
 
 func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
@@ -91,18 +109,26 @@ func (u *upload) Read(p []byte) (int, error) {
 // A stream sends NDJSON, each line at once.
 type stream struct {
 	c     *call
+	body  bool // the request's is still being read
 	began bool
 }
 
-// start sends the header. Writing may begin while the body is still being read,
-// which HTTP/1 has to be told.
 func (s *stream) start() {
 	s.began = true
-	rc := http.NewResponseController(s.c.w)
-	_ = rc.EnableFullDuplex() // HTTP/2 always is
+	if s.body {
+		s.c.duplex()
+	}
 	s.c.w.Header().Set("Content-Type", wire.NDJSON)
 	s.c.w.WriteHeader(http.StatusOK)
-	_ = rc.Flush()
+	_ = http.NewResponseController(s.c.w).Flush()
+}
+
+// duplex lets the answer go out while the body is still being read, which
+// HTTP/1 has to be told. The connection serves no other request: net/http would
+// panic where it finds the end of this body while it waits for the next one.
+func (c *call) duplex() {
+	_ = http.NewResponseController(c.w).EnableFullDuplex() // HTTP/2 always is
+	c.w.Header().Set("Connection", "close")
 }
 
 // send reports whether the client is still there.

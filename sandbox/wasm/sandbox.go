@@ -260,7 +260,7 @@ func (b *sandbox) ended(run context.Context, err error) (int, error) {
 // trap names a trap, where a process would have been ended by a signal.
 func trap(err error) string {
 	first, _, _ := strings.Cut(err.Error(), "\n")
-	return "a WebAssembly trap: " + strings.TrimPrefix(first, "wasm error: ")
+	return "a WebAssembly trap: " + strings.TrimSuffix(strings.TrimPrefix(first, "wasm error: "), " (recovered by wazero)")
 }
 
 // say logs a trap and the module's stack.

@@ -72,12 +72,9 @@ func (f *file) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	params := []string{"mode=rw", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=wal_autocheckpoint(2000)",
-		"_pragma=journal_size_limit(67108864)", f.layout.cachePragma()}
-	if version == 0 {
-		params = append(params, "_auto_vacuum=incremental", fmt.Sprintf("_pragma=page_size(%d)", f.layout.pageSize))
-	}
-	if f.write, err = connect(f.path, 1, params...); err != nil {
+	f.write, err = connect(f.path, 1, "mode=rw", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=wal_autocheckpoint(2000)",
+		"_pragma=journal_size_limit(67108864)", f.layout.cachePragma())
+	if err != nil {
 		return err
 	}
 	if f.conn, err = f.write.Conn(ctx); err != nil {
@@ -115,15 +112,21 @@ func connect(path string, n int, params ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-// version returns that of the schema in the file, 0 for a new file, and refuses
-// any but ours, before anything is written.
+// version returns that of the schema in the file, 0 for a new file, which it
+// prepares. It refuses any but ours, before anything is written.
 func (f *file) version(ctx context.Context) (version int, err error) {
 	db, err := connect(f.path, 1, "mode=rw")
 	if err != nil {
 		return 0, err
 	}
 	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
-	if err == nil && version != 0 && version != f.layout.version {
+	switch {
+	case err != nil:
+	case version == 0:
+		// These two can't be changed later, and only in this order before then.
+		_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=incremental; PRAGMA journal_mode=WAL;",
+			f.layout.pageSize))
+	case version != f.layout.version:
 		err = newer(f.path, version, f.layout.version)
 	}
 	return version, errors.Join(err, db.Close())

@@ -2,11 +2,8 @@ package sqlite
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rouse-run/rouse"
 )
@@ -77,17 +74,11 @@ type packer struct {
 	lead    int64 // and before
 }
 
-var packers = sync.Pool{New: func() any { return &packer{} }}
-
-// release gives p back, unless the writer may still read from it.
-func (p *packer) release(err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return
-	}
+// forget lets go of what was posted, which p would otherwise keep alive.
+func (p *packer) forget() {
 	clear(p.items[:cap(p.items)])
 	clear(p.as[:cap(p.as)])
 	clear(p.ls[:cap(p.ls)])
-	packers.Put(p)
 }
 
 func (p *packer) pack(as []rouse.Activation, ls []rouse.Line) error {

@@ -20,6 +20,7 @@ type records struct {
 	log *slog.Logger
 	now func() time.Time
 
+	packers  sync.Pool  // of *packer
 	trimming sync.Mutex // held by Trim
 
 	mu      sync.Mutex
@@ -109,12 +110,18 @@ func (r *records) Post(ctx context.Context, as []rouse.Activation, ls []rouse.Li
 	if len(as)+len(ls) == 0 {
 		return nil
 	}
-	k := packers.Get().(*packer)
+	k, _ := r.packers.Get().(*packer)
+	if k == nil {
+		k = &packer{}
+	}
 	err := k.pack(as, ls)
 	if err == nil {
 		err = r.post(ctx, k)
 	}
-	k.release(err)
+	if ctx.Err() == nil { // otherwise the writer may still read from it
+		k.forget()
+		r.packers.Put(k)
+	}
 	return explain("post", "records", err)
 }
 

@@ -11,7 +11,8 @@ import (
 const forgetAtOnce = 2000 // rows that one transaction of Trim deletes
 
 // Trim deletes whole days first. It works to the second: what is older than
-// before by less may stay.
+// before by less may stay. What SQLite keeps beside a file as its log, some 16 MB
+// at most, does not count.
 func (r *records) Trim(ctx context.Context, before time.Time, size int64) error {
 	r.trimming.Lock()
 	defer r.trimming.Unlock()
@@ -85,13 +86,11 @@ func (r *records) trimLarge(ctx context.Context, size int64) error {
 
 // size is how many bytes of the file are in use.
 func (p *period) size(ctx context.Context) (int64, error) {
-	var pages, free int64
-	for query, v := range map[string]*int64{"PRAGMA page_count": &pages, "PRAGMA freelist_count": &free} {
-		if err := p.file.query(ctx, query, nil, func(rows *sql.Rows) error { return rows.Scan(v) }); err != nil {
-			return 0, err
-		}
-	}
-	return (pages - free) * int64(p.file.layout.pageSize), nil
+	var used int64
+	err := p.file.query(ctx, `SELECT (page_count-freelist_count)*page_size
+		FROM pragma_page_count, pragma_freelist_count, pragma_page_size`, nil,
+		func(rows *sql.Rows) error { return rows.Scan(&used) })
+	return used, err
 }
 
 // shrink deletes the oldest until no more than size bytes are in use.

@@ -122,6 +122,12 @@ var queueTests = map[string]func(*testing.T, *store){
 		is(t, err, rouse.Conflict)
 		again := must[rouse.Receipt](t)(s.Queue().Extend(t.Context(), q, fresh, 0))
 		wantStats(t, s, rouse.QueueStats{Visible: 1, Next: -1})
+		for _, r := range []rouse.Receipt{old, fresh} {
+			wantDeleted(t, s, []rouse.Receipt{r}, false)
+			_, err := s.Queue().Extend(t.Context(), q, r, time.Hour)
+			is(t, err, rouse.Conflict)
+			is(t, s.Queue().Bury(t.Context(), q, r, "no"), rouse.Conflict)
+		}
 		wantDeleted(t, s, []rouse.Receipt{again}, true)
 	},
 	"a delayed message waits": func(t *testing.T, s *store) {
