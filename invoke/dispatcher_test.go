@@ -1,0 +1,441 @@
+package invoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/store/sqlite"
+)
+
+// A world is a dispatcher over a real queue, with a registry and an invoker
+// that do as the test says.
+type world struct {
+	rouse.Registry
+	*Dispatcher
+	store *sqlite.Store
+	stop  func()
+
+	mu   sync.Mutex
+	f    rouse.Function
+	gone bool
+	do   func(rouse.Invocation) (rouse.Activation, error)
+	ran  []rouse.Invocation
+	news chan struct{}
+}
+
+func newWorld(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activation, error)) *world {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{store: store, do: do, news: make(chan struct{}, 1000),
+		f: rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "f"}, Version: 1, Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Millisecond)}}}
+	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: store.Queue(), Registry: w, Invoker: w, Lease: 300 * time.Millisecond,
+		Poll: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Dispatcher.Run(ctx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *world) Function(_ context.Context, r rouse.Ref, _ string) (rouse.Function, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone || r != w.f.Ref {
+		return rouse.Function{}, rouse.Errorf(rouse.NotFound, "find", r.String(), "no such function")
+	}
+	return w.f, nil
+}
+
+func (w *world) Invoke(_ context.Context, in rouse.Invocation) (rouse.Activation, error) {
+	w.mu.Lock()
+	w.ran = append(w.ran, in)
+	do := w.do
+	w.mu.Unlock()
+	defer func() { w.news <- struct{}{} }()
+	return do(in)
+}
+
+// accept accepts invocations with numbers for payloads.
+func (w *world) accept(t *testing.T, from, n int) []string {
+	t.Helper()
+	ins := make([]rouse.Invocation, n)
+	for i := range ins {
+		ins[i] = rouse.Invocation{Function: w.f.Ref, Event: rouse.Event{Data: fmt.Append(nil, from+i)}}
+	}
+	ids, err := w.Accept(t.Context(), ins)
+	if err != nil || len(ids) != n {
+		t.Fatalf("%v %v", ids, err)
+	}
+	return ids
+}
+
+// await waits for n runs.
+func (w *world) await(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		select {
+		case <-w.news:
+		case <-time.After(time.Minute):
+			t.Fatalf("%d of %d ran within a minute", i, n)
+		}
+	}
+}
+
+// settled waits until the queue holds no more than the dead.
+func (w *world) settled(t *testing.T, dead int) []rouse.DeadLetter {
+	t.Helper()
+	for range 3000 {
+		all, err := w.Queue.Stats(t.Context(), prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := all[queueOf(w.f.Ref)]
+		if s.Visible+s.Leased == 0 && s.Dead == int64(dead) {
+			letters, err := w.DeadLetters(t.Context(), w.f.Ref, 0, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return letters
+		}
+		time.Sleep(10 * time.Millisecond) // the queue gives no signal
+	}
+	t.Fatal("the queue did not settle within 30 s")
+	return nil
+}
+
+func answered(rouse.Invocation) (rouse.Activation, error) {
+	return rouse.Activation{Status: rouse.StatusAnswered}, nil
+}
+
+func failed(rouse.Invocation) (rouse.Activation, error) {
+	return rouse.Activation{Status: rouse.StatusFailed, Failure: &rouse.Failure{Type: "E", Message: "no luck"}}, nil
+}
+
+func TestEachAcceptedInvocationRunsOnce(t *testing.T) {
+	w := newWorld(t, t.TempDir(), answered)
+	var want []string
+	for i := range 10 {
+		want = append(want, w.accept(t, i*50, 50)...)
+	}
+	w.await(t, 500)
+	w.settled(t, 0)
+	ran := map[string]bool{}
+	for _, in := range w.ran {
+		ran[in.ID] = true
+		if in.Attempt != 1 {
+			t.Errorf("attempt %d", in.Attempt)
+		}
+	}
+	for _, id := range want {
+		if !ran[id] {
+			t.Errorf("%s did not run", id)
+		}
+	}
+	if len(w.ran) != 500 {
+		t.Errorf("%d runs", len(w.ran))
+	}
+}
+
+func TestAFailureIsTriedAgainAndBuried(t *testing.T) {
+	w := newWorld(t, t.TempDir(), failed)
+	id := w.accept(t, 1, 1)[0]
+	w.await(t, 3)
+	dead := w.settled(t, 1)
+	if dead[0].Count != 3 || dead[0].Reason != "failed: E: no luck" || !strings.Contains(string(dead[0].Body), id) {
+		t.Errorf("%+v", dead[0])
+	}
+	for i, in := range w.ran {
+		if in.ID != id || in.Attempt != i+1 {
+			t.Errorf("run %d was %s, attempt %d", i, in.ID, in.Attempt)
+		}
+	}
+	w.mu.Lock()
+	w.do = answered
+	w.mu.Unlock()
+	if n, err := w.Redrive(t.Context(), w.f.Ref, nil); n != 1 || err != nil {
+		t.Errorf("%d %v", n, err)
+	}
+	w.await(t, 1)
+	w.settled(t, 0)
+}
+
+func TestWhatAKilledServerHadBegunRunsAgain(t *testing.T) {
+	dir := t.TempDir()
+	w := newWorld(t, dir, answered)
+	// Leased, and never settled: as by a server that was killed.
+	body, err := json.Marshal(rouse.Invocation{ID: "x", Function: w.f.Ref})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Queue().Send(t.Context(), queueOf(w.f.Ref), []rouse.Message{{Body: body}}); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := s.Queue().Receive(t.Context(), queueOf(w.f.Ref), 1, 200*time.Millisecond); len(l) != 1 || err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := newWorld(t, dir, answered)
+	again.await(t, 1)
+	again.settled(t, 0)
+	if again.ran[0].ID != "x" || again.ran[0].Attempt != 2 {
+		t.Errorf("%+v", again.ran[0])
+	}
+}
+
+func TestALongRunKeepsItsLease(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(rouse.Invocation) (rouse.Activation, error) {
+		time.Sleep(time.Second) // more than three leases
+		return answered(rouse.Invocation{})
+	})
+	w.accept(t, 1, 1)
+	w.await(t, 1)
+	w.settled(t, 0)
+	if len(w.ran) != 1 {
+		t.Errorf("it ran %d times", len(w.ran))
+	}
+}
+
+func TestThrottledInvocationsWait(t *testing.T) {
+	var mu sync.Mutex
+	refusals := 5
+	w := newWorld(t, t.TempDir(), func(rouse.Invocation) (rouse.Activation, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if refusals > 0 {
+			refusals--
+			return rouse.Activation{}, rouse.Errorf(rouse.Throttled, "invoke", "f", "no room")
+		}
+		return rouse.Activation{Status: rouse.StatusAnswered}, nil
+	})
+	w.accept(t, 1, 1)
+	w.await(t, 6)
+	w.settled(t, 0)
+}
+
+func TestWhatCantBeRunIsBuried(t *testing.T) {
+	w := newWorld(t, t.TempDir(), answered)
+	q := queueOf(w.f.Ref)
+	if _, err := w.Queue.Send(t.Context(), q, []rouse.Message{{Body: []byte("garbage")}}); err != nil {
+		t.Fatal(err)
+	}
+	if dead := w.settled(t, 1); !strings.Contains(dead[0].Reason, "not an invocation") {
+		t.Errorf("%+v", dead[0])
+	}
+	w.mu.Lock()
+	w.do = func(rouse.Invocation) (rouse.Activation, error) {
+		return rouse.Activation{}, rouse.Errorf(rouse.NotFound, "invoke", "default/f", "it was removed")
+	}
+	w.mu.Unlock()
+	w.accept(t, 1, 1)
+	if dead := w.settled(t, 2); !strings.Contains(dead[1].Reason, "it was removed") {
+		t.Errorf("%+v", dead[1])
+	}
+}
+
+func TestAcceptRefusesUnknownFunctions(t *testing.T) {
+	w := newWorld(t, t.TempDir(), answered)
+	_, err := w.Accept(t.Context(), []rouse.Invocation{{Function: w.f.Ref}, {Function: rouse.Ref{Namespace: "default", Name: "other"}}})
+	if rouse.KindOf(err) != rouse.NotFound {
+		t.Errorf("%v", err)
+	}
+	w.settled(t, 0)
+	if len(w.ran) != 0 {
+		t.Errorf("%d ran of a batch that was refused", len(w.ran))
+	}
+}
+
+func TestBackoffDoublesAndIsBounded(t *testing.T) {
+	for attempt := 1; attempt < 60; attempt++ {
+		d := backoff(rouse.Duration(time.Second), attempt)
+		most := min(time.Second<<min(attempt-1, 20), maxBackoff)
+		if d < most/2 || d > most {
+			t.Errorf("attempt %d waits %v, not %v to %v", attempt, d, most/2, most)
+		}
+	}
+	if d := backoff(0, 5); d != 0 {
+		t.Errorf("no back-off is %v", d)
+	}
+}
+
+// A memory keeps records, or refuses them.
+type memory struct {
+	rouse.Records
+	mu    sync.Mutex
+	as    []rouse.Activation
+	ls    []rouse.Line
+	err   error
+	posts int
+	block chan struct{}
+}
+
+func (m *memory) Post(_ context.Context, as []rouse.Activation, ls []rouse.Line) error {
+	if m.block != nil {
+		<-m.block
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.posts++
+	if m.err != nil {
+		return m.err
+	}
+	m.as, m.ls = append(m.as, as...), append(m.ls, ls...)
+	return nil
+}
+
+func (m *memory) Activation(_ context.Context, id string) (rouse.Activation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.as {
+		if a.ID == id {
+			return a, nil
+		}
+	}
+	return rouse.Activation{}, rouse.Errorf(rouse.NotFound, "find", id, "not there")
+}
+
+func newRecorder(t *testing.T, m *memory, pause time.Duration) *Recorder {
+	t.Helper()
+	r := NewRecorder(m, pause, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func TestWhoReadsSeesWhatWasAdded(t *testing.T) {
+	m := &memory{}
+	r := newRecorder(t, m, time.Hour) // nothing is stored without cause
+	for i := range 1000 {
+		id := fmt.Sprint(i)
+		r.Add(rouse.Activation{ID: id})
+		if i%100 == 0 {
+			if _, err := r.Activation(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := r.Activation(t.Context(), "999"); err != nil || m.posts > 50 {
+		t.Errorf("%v, %d transactions", err, m.posts)
+	}
+}
+
+func TestALargeResultIsKeptAsItsDigest(t *testing.T) {
+	m := &memory{}
+	r := newRecorder(t, m, time.Millisecond)
+	large := []byte(strings.Repeat("x", keptResult+1))
+	r.Add(rouse.Activation{ID: "large", Result: large})
+	a, err := r.Activation(t.Context(), "large")
+	if err != nil || a.Result != nil || a.Digest != rouse.DigestOf(large) {
+		t.Errorf("%v %d bytes, digest %q", err, len(a.Result), a.Digest)
+	}
+}
+
+func TestABrokenStoreStopsNobody(t *testing.T) {
+	m := &memory{err: errors.New("disk full")}
+	r := newRecorder(t, m, time.Millisecond)
+	r.Add(rouse.Activation{ID: "a"})
+	r.Line(rouse.Line{Text: "b"})
+	r.settle(t.Context())
+	if r.Dropped() != 2 {
+		t.Errorf("%d dropped", r.Dropped())
+	}
+	m.mu.Lock()
+	m.err = nil
+	m.mu.Unlock()
+	r.Add(rouse.Activation{ID: "c"})
+	if _, err := r.Activation(t.Context(), "c"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASlowStoreBoundsWhatWaits(t *testing.T) {
+	m := &memory{block: make(chan struct{})}
+	r := newRecorder(t, m, time.Millisecond)
+	added := make(chan struct{})
+	go func() {
+		defer close(added)
+		for range 3 * maxActivations {
+			r.Add(rouse.Activation{})
+		}
+	}()
+	m.block <- struct{}{} // the first post goes through, the second waits
+	r.mu.Lock()
+	waiting := len(r.as)
+	r.mu.Unlock()
+	if waiting > maxActivations {
+		t.Errorf("%d wait", waiting)
+	}
+	close(m.block)
+	<-added
+	r.settle(t.Context())
+	if len(m.as) != 3*maxActivations {
+		t.Errorf("%d were stored", len(m.as))
+	}
+}
+
+func TestFollowersSeeLines(t *testing.T) {
+	r := newRecorder(t, &memory{}, time.Millisecond)
+	ref := rouse.Ref{Namespace: "default", Name: "f"}
+	got := make(chan string, 100)
+	done := make(chan error)
+	go func() {
+		done <- r.Follow(t.Context(), ref, func(l rouse.Line) bool { got <- l.Text; return l.Text != "last" })
+	}()
+	for r.tail.followers.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	r.Line(rouse.Line{Function: rouse.Ref{Namespace: "default", Name: "other"}, Text: "not ours"})
+	r.Line(rouse.Line{Function: ref, Text: "first"})
+	r.Line(rouse.Line{Function: ref, Text: "last"})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if a, b := <-got, <-got; a != "first" || b != "last" || len(got) != 0 {
+		t.Errorf("%s %s", a, b)
+	}
+}
+
+func TestIDsSortByTimeAndAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	last := ""
+	for range 10000 {
+		id := NewID()
+		if len(id) != 32 || seen[id] || id[:12] < last[:min(12, len(last))] || id[12] != '7' {
+			t.Fatalf("%s after %s", id, last)
+		}
+		seen[id], last = true, id
+	}
+}
