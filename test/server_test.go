@@ -152,7 +152,7 @@ func (s *server) call(name string, v any) rouse.Activation {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	a, err := s.Invoke(s.t.Context(), client.Call{Function: name, Payload: payload})
+	a, err := s.Record(s.t.Context(), client.Call{Function: name, Payload: payload})
 	if err != nil {
 		s.t.Fatalf("invoke %s: %v\n%s", name, err, s.log)
 	}

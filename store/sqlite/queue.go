@@ -43,6 +43,14 @@ CREATE INDEX dead_queue ON dead(queue, id);
 CREATE TABLE counter(id INTEGER PRIMARY KEY, next INTEGER NOT NULL);
 INSERT INTO counter(id, next) VALUES(1, 1);`
 
+// A tick is a microsecond and a number of ten bits, which makes the epochs of a
+// message differ though two of its leases end at the same time. Ticks last until
+// the year 2255.
+func tick(t time.Time, number int64) int64 { return t.UnixMicro()<<10 | number&1023 }
+
+// lastTick is the last of a microsecond.
+func lastTick(t time.Time) int64 { return tick(t, 1023) }
+
 const (
 	idsAtOnce   = 10_000 // ids the writer takes with one write
 	dueAtOnce   = 10_000 // messages whose time has come that one Receive makes wait
@@ -94,7 +102,7 @@ func (q *queue) Send(ctx context.Context, name string, ms []rouse.Message) ([]in
 		for i, m := range ms {
 			visible := int64(0)
 			if m.Delay > 0 {
-				visible = now.Add(m.Delay).UnixMicro()
+				visible = tick(now.Add(m.Delay), 0)
 			}
 			var err error
 			if ids[i], err = q.id(t); err == nil {
@@ -150,14 +158,14 @@ func (q *queue) Receive(ctx context.Context, name string, n int, d time.Duration
 func due(t *tx, name string, now time.Time) error {
 	_, err := t.exec(`UPDATE message SET visible=0 WHERE queue=?1 AND visible>0 AND (visible, id) IN
 		(SELECT visible, id FROM message WHERE queue=?1 AND visible>0 AND visible<=?2 ORDER BY visible LIMIT ?3)`,
-		name, now.UnixMicro(), dueAtOnce)
+		name, lastTick(now), dueAtOnce)
 	return err
 }
 
 // lease hands out the first n messages that wait. Damaged ones among them it
 // buries, so that there may be more though it returns none.
 func lease(t *tx, name string, n int, now time.Time, d time.Duration) (ls []rouse.Lease, more bool, err error) {
-	epoch, last := now.Add(max(d, 0)).UnixMicro(), int64(0)
+	number, last := int64(0), int64(0)
 	var broken []int64
 	err = t.query(`SELECT m.id, m.epoch, m.count, m.sent, b.crc, b.data
 		FROM message m LEFT JOIN body b ON b.id=m.id WHERE m.queue=? AND m.visible=0 ORDER BY m.id LIMIT ?`,
@@ -173,7 +181,7 @@ func lease(t *tx, name string, n int, now time.Time, d time.Duration) (ls []rous
 				broken = append(broken, l.ID)
 				return nil
 			}
-			epoch = max(epoch, l.Epoch+1)
+			number = max(number, l.Epoch&1023+1)
 			l.Count, l.Sent = l.Count+1, time.UnixMicro(sent).UTC()
 			ls = append(ls, l)
 			return nil
@@ -189,6 +197,7 @@ func lease(t *tx, name string, n int, now time.Time, d time.Duration) (ls []rous
 	if len(ls) == 0 {
 		return nil, len(broken) > 0, nil
 	}
+	epoch := tick(now.Add(max(d, 0)), number)
 	visible := epoch
 	if d <= 0 {
 		visible = 0
@@ -231,7 +240,7 @@ func (q *queue) Extend(ctx context.Context, name string, r rouse.Receipt, d time
 	}
 	var epoch int64
 	err := q.file.update(ctx, func(t *tx) error {
-		epoch = max(q.now().Add(max(d, 0)).UnixMicro(), r.Epoch+1)
+		epoch = tick(q.now().Add(max(d, 0)), r.Epoch+1)
 		visible := epoch
 		if d <= 0 {
 			visible = 0
@@ -255,7 +264,7 @@ func stale(op, name string) error {
 
 func (q *queue) Stats(ctx context.Context, prefix string) (map[string]rouse.QueueStats, error) {
 	all := map[string]rouse.QueueStats{}
-	now := q.now().UnixMicro()
+	now := q.now()
 	end := prefix + "\U0010ffff"
 	// From one queue to the next by key, and in each only what a plain count(*)
 	// does: a fourth of what GROUP BY takes for a million messages.
@@ -265,7 +274,7 @@ func (q *queue) Stats(ctx context.Context, prefix string) (map[string]rouse.Queu
 		SELECT n, (SELECT count(*) FROM message WHERE queue=n AND visible<=?3),
 			(SELECT count(*) FROM message WHERE queue=n AND visible>?3),
 			(SELECT min(visible) FROM message WHERE queue=n AND visible>?3)
-		FROM names WHERE n<?2`, []any{prefix, end, now}, func(rows *sql.Rows) error {
+		FROM names WHERE n<?2`, []any{prefix, end, lastTick(now)}, func(rows *sql.Rows) error {
 		s := rouse.QueueStats{Next: -1}
 		var name string
 		var next sql.NullInt64
@@ -273,7 +282,7 @@ func (q *queue) Stats(ctx context.Context, prefix string) (map[string]rouse.Queu
 			return err
 		}
 		if next.Valid {
-			s.Next = time.Duration(next.Int64-now) * time.Microsecond
+			s.Next = time.Duration(next.Int64>>10-now.UnixMicro()) * time.Microsecond
 		}
 		all[name] = s
 		return nil

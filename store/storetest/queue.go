@@ -130,6 +130,18 @@ var queueTests = map[string]func(*testing.T, *store){
 		}
 		wantDeleted(t, s, []rouse.Receipt{again}, true)
 	},
+	"extend can make a lease shorter": func(t *testing.T, s *store) {
+		send(t, s, "a")
+		old := receive(t, s, 1, time.Hour)[0].Receipt
+		fresh := must[rouse.Receipt](t)(s.Queue().Extend(t.Context(), q, old, time.Second))
+		wantStats(t, s, rouse.QueueStats{Leased: 1, Next: time.Second})
+		wantDeleted(t, s, []rouse.Receipt{old}, false)
+		s.clock.advance(time.Second)
+		again := receive(t, s, 1, time.Hour-time.Second) // to the very moment at which the first lease ended
+		wantBodies(t, again, "a")
+		wantDeleted(t, s, []rouse.Receipt{old, fresh}, false, false)
+		wantDeleted(t, s, []rouse.Receipt{again[0].Receipt}, true)
+	},
 	"a delayed message waits": func(t *testing.T, s *store) {
 		must[[]int64](t)(s.Queue().Send(t.Context(), q, []rouse.Message{
 			{Body: []byte("late"), Delay: time.Hour}, {Body: []byte("soon"), Delay: time.Minute}, {Body: []byte("now")}}))
