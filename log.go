@@ -53,7 +53,8 @@ type Records interface {
 	// Post adds Activations and the Lines they printed, in one transaction.
 	Post(ctx context.Context, as []Activation, ls []Line) error
 
-	// Activation finds one. Errors: NotFound.
+	// Activation finds one; of several attempts that share an id, the one that
+	// started last. Errors: NotFound.
 	Activation(ctx context.Context, id string) (Activation, error)
 
 	// Activations lists what q asks for, newest first.

@@ -18,10 +18,11 @@ type DispatcherConfig struct {
 	Queue    rouse.Queue
 	Registry rouse.Registry
 	Invoker  rouse.Invoker
-	Retry    rouse.Retry   // for functions that say nothing
-	Parallel int           // invocations of one function at once, where its Max is 0; 0 is 16
-	Lease    time.Duration // after which an invocation of a dead server is run again; 0 is 30 s
-	Poll     time.Duration // how often the queue is looked at without cause; 0 is 10 s
+	Settle   func(context.Context) // returns once what was recorded so far is stored
+	Retry    rouse.Retry           // for functions that say nothing
+	Parallel int                   // invocations of one function at once, where its Max is 0; 0 is 16
+	Lease    time.Duration         // after which an invocation of a dead server is run again; 0 is 30 s
+	Poll     time.Duration         // how often the queue is looked at without cause; 0 is 10 s
 	Log      *slog.Logger
 }
 
@@ -49,7 +50,11 @@ type lane struct {
 	function rouse.Ref
 	queue    string
 	wake     chan struct{}
+	done     chan rouse.Receipt // of what was answered
 }
+
+// doneAtOnce bounds how many answered invocations wait to be deleted.
+const doneAtOnce = 1000
 
 // NewDispatcher returns a Dispatcher; Run must be running.
 func NewDispatcher(c DispatcherConfig) *Dispatcher {
@@ -158,7 +163,7 @@ func (d *Dispatcher) serve(q string) {
 	if d.ctx == nil || !ok {
 		return // Run will find it
 	}
-	l := &lane{function: ref, queue: q, wake: make(chan struct{}, 1)}
+	l := &lane{function: ref, queue: q, wake: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce)}
 	d.lanes[q] = l
 	ctx := d.ctx
 	d.work.Go(func() { d.drive(ctx, l) })
@@ -171,7 +176,10 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 		parallel = f.Limits.Max * max(1, f.Limits.Concurrency)
 	}
 	slots := make(chan struct{}, parallel)
-	var running sync.WaitGroup
+	var running, deleting sync.WaitGroup
+	deleting.Go(func() { d.delete(context.WithoutCancel(ctx), l) })
+	defer deleting.Wait()
+	defer close(l.done)
 	defer running.Wait()
 	for ctx.Err() == nil {
 		slots <- struct{}{} // one is free
@@ -245,7 +253,7 @@ func (d *Dispatcher) run(ctx context.Context, l *lane, lease rouse.Lease) {
 	}
 	switch {
 	case err == nil && a.Status == rouse.StatusAnswered:
-		_, err = d.Queue.Delete(ctx, l.queue, []rouse.Receipt{receipt})
+		l.done <- receipt
 	case err != nil && rouse.KindOf(err) == rouse.NotFound:
 		err = d.Queue.Bury(ctx, l.queue, receipt, err.Error())
 	case err != nil && (rouse.KindOf(err) == rouse.Throttled || rouse.KindOf(err) == rouse.Unavailable):
@@ -257,6 +265,29 @@ func (d *Dispatcher) run(ctx context.Context, l *lane, lease rouse.Lease) {
 		signal(l.wake)
 	}
 	d.settle(l, lease, err)
+}
+
+// delete takes answered invocations out of the queue, many at once, when their
+// records are stored: a server that is killed between the two runs them again,
+// and nobody looks for the record of a run in vain.
+func (d *Dispatcher) delete(ctx context.Context, l *lane) {
+	for first := range l.done {
+		rs := append(make([]rouse.Receipt, 0, len(l.done)+1), first)
+		for len(l.done) > 0 {
+			rs = append(rs, <-l.done)
+		}
+		d.Settle(ctx)
+		deleted, err := d.Queue.Delete(ctx, l.queue, rs)
+		if err != nil {
+			d.Log.Error("delete answered invocations", "queue", l.queue, "error", err)
+		}
+		for i, ok := range deleted {
+			if !ok {
+				d.Log.Warn("an answered invocation was in other hands and runs again", "queue", l.queue, "message", rs[i].ID)
+			}
+		}
+		signal(l.wake)
+	}
 }
 
 func (d *Dispatcher) settle(l *lane, lease rouse.Lease, err error) {

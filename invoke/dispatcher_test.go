@@ -39,7 +39,7 @@ func newWorld(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activat
 	}
 	w := &world{store: store, do: do, news: make(chan struct{}, 1000),
 		f: rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "f"}, Version: 1, Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Millisecond)}}}
-	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: store.Queue(), Registry: w, Invoker: w, Lease: 300 * time.Millisecond,
+	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: store.Queue(), Registry: w, Invoker: w, Settle: func(context.Context) {}, Lease: 300 * time.Millisecond,
 		Poll: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -368,7 +368,7 @@ func TestABrokenStoreStopsNobody(t *testing.T) {
 	r := newRecorder(t, m, time.Millisecond)
 	r.Add(rouse.Activation{ID: "a"})
 	r.Line(rouse.Line{Text: "b"})
-	r.settle(t.Context())
+	r.Settle(t.Context())
 	if r.Dropped() != 2 {
 		t.Errorf("%d dropped", r.Dropped())
 	}
@@ -400,7 +400,7 @@ func TestASlowStoreBoundsWhatWaits(t *testing.T) {
 	}
 	close(m.block)
 	<-added
-	r.settle(t.Context())
+	r.Settle(t.Context())
 	if len(m.as) != 3*maxActivations {
 		t.Errorf("%d were stored", len(m.as))
 	}

@@ -136,8 +136,8 @@ func (r *Recorder) post() {
 	r.cond.Broadcast()
 }
 
-// settle waits until what was added before has been stored.
-func (r *Recorder) settle(ctx context.Context) {
+// Settle waits until what was added before has been stored, or given up.
+func (r *Recorder) Settle(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	upTo := r.added
@@ -159,19 +159,19 @@ func (r *Recorder) Post(ctx context.Context, as []rouse.Activation, ls []rouse.L
 
 // Activation implements rouse.Records.
 func (r *Recorder) Activation(ctx context.Context, id string) (rouse.Activation, error) {
-	r.settle(ctx)
+	r.Settle(ctx)
 	return r.store.Activation(ctx, id)
 }
 
 // Activations implements rouse.Records.
 func (r *Recorder) Activations(ctx context.Context, q rouse.ActivationQuery) ([]rouse.Activation, error) {
-	r.settle(ctx)
+	r.Settle(ctx)
 	return r.store.Activations(ctx, q)
 }
 
 // Lines implements rouse.Records.
 func (r *Recorder) Lines(ctx context.Context, q rouse.LineQuery) ([]rouse.Line, error) {
-	r.settle(ctx)
+	r.Settle(ctx)
 	return r.store.Lines(ctx, q)
 }
 

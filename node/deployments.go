@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/pool"
@@ -11,7 +12,8 @@ import (
 // deployments is the registry, which tells the pool what changed.
 type deployments struct {
 	rouse.Registry
-	pool *pool.Pool
+	pool  *pool.Pool
+	sweep func(ctx context.Context, age time.Duration) (int, error)
 }
 
 // Deploy implements rouse.Registry.

@@ -165,12 +165,13 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Log: n.recorder.Line,
 		Memory: n.Memory, Idle: n.Idle, Logger: n.Log})
-	n.registry = &deployments{pool: n.pool, Registry: registry.New(registry.Config{Meta: n.store.Meta(), Blobs: blobs, Cache: code, Drivers: drivers,
-		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})}
+	r := registry.New(registry.Config{Meta: n.store.Meta(), Blobs: blobs, Cache: code, Drivers: drivers,
+		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
+	n.registry = &deployments{Registry: r, pool: n.pool, sweep: r.Sweep}
 	metrics := newMetrics(n)
 	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
 	measured := metrics.around(n.invoker)
-	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.store.Queue(), Registry: n.registry, Invoker: measured,
+	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.store.Queue(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
 		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
 	n.handler = native.New(rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
 		Tail: n.recorder, Authenticator: tokens, Node: n.Describe}, native.Config{Log: n.Log, Metrics: metrics.write})
@@ -231,13 +232,16 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(err, running.Wait(), n.close())
 }
 
-// trim forgets old records, now and every hour.
+// trim forgets old records and code that no version needs, now and every hour.
 func (n *Node) trim(ctx context.Context) error {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
 	for {
 		if err := n.recorder.Trim(ctx, time.Now().Add(-n.KeepFor), n.KeepSize); err != nil && ctx.Err() == nil {
 			n.Log.Error("trim records", "error", err)
+		}
+		if _, err := n.registry.sweep(ctx, 24*time.Hour); err != nil && ctx.Err() == nil {
+			n.Log.Error("sweep code", "error", err)
 		}
 		select {
 		case <-ctx.Done():

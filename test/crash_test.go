@@ -56,6 +56,9 @@ func TestKillUnderLoad(t *testing.T) {
 		return err == nil && n.Instances >= 8 && len(accepted) >= 1000
 	})
 	left := descendants(s.cmd.Process.Pid)
+	if len(s.cgroups()) == 0 {
+		t.Error("the server's control groups were not found") // so that their absence later means something
+	}
 	if len(left) < 10 {
 		t.Errorf("only %d processes ran", len(left))
 	}

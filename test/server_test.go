@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -173,11 +174,13 @@ func (s *server) get(path string) (*http.Response, string) {
 	return r, string(b)
 }
 
-// cgroups are the control groups below that of the server's name, by path.
+// cgroups are the control groups of the server, by path.
 func (s *server) cgroups() []string {
+	sum := sha256.Sum256([]byte(s.data))
+	name := fmt.Sprintf("rouse-%x", sum[:6])
 	var found []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*/rouse-*/*", "/sys/fs/cgroup/*/*/*/rouse-*/*", "/sys/fs/cgroup/*/*/rouse-*/*", "/sys/fs/cgroup/rouse-*/*"} {
-		dirs, err := filepath.Glob(pattern)
+	for _, pattern := range []string{"/sys/fs/cgroup/*/%s/*", "/sys/fs/cgroup/*/*/*/%s/*", "/sys/fs/cgroup/*/*/%s/*", "/sys/fs/cgroup/%s/*"} {
+		dirs, err := filepath.Glob(fmt.Sprintf(pattern, name))
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -206,7 +207,8 @@ func eachFrame(p *period, w row, read func(payload []byte) error) (err error) {
 	}
 }
 
-// Activation returns the last attempt where several were posted under one id.
+// Activation compares starts and not attempts: those count anew for a dead
+// letter that is sent back.
 func (r *records) Activation(ctx context.Context, text string) (rouse.Activation, error) {
 	const op = "get activation"
 	want, ok := parseID(text)
@@ -228,7 +230,7 @@ func (r *records) Activation(ctx context.Context, text string) (rouse.Activation
 			found, err := loadActivations(p, w, ns, anyStatus, func(s stored) bool { return s.id == want })
 			for _, s := range found {
 				a, e := s.activation()
-				if err = errors.Join(err, e); e == nil && (best.ID == "" || a.Attempt >= best.Attempt) {
+				if err = errors.Join(err, e); e == nil && (best.ID == "" || cmp.Or(a.Started.Compare(best.Started), a.Attempt-best.Attempt) >= 0) {
 					best = a
 				}
 			}

@@ -45,8 +45,8 @@ INSERT INTO counter(id, next) VALUES(1, 1);`
 
 // A tick is a microsecond and a number of ten bits, which makes the epochs of a
 // message differ though two of its leases end at the same time. Ticks last until
-// the year 2255.
-func tick(t time.Time, number int64) int64 { return t.UnixMicro()<<10 | number&1023 }
+// the year 2255, which stands for all later ones.
+func tick(t time.Time, number int64) int64 { return min(t.UnixMicro(), 1<<53-1)<<10 | number&1023 }
 
 // lastTick is the last of a microsecond.
 func lastTick(t time.Time) int64 { return tick(t, 1023) }

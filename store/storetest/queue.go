@@ -142,6 +142,41 @@ var queueTests = map[string]func(*testing.T, *store){
 		wantDeleted(t, s, []rouse.Receipt{old, fresh}, false, false)
 		wantDeleted(t, s, []rouse.Receipt{again[0].Receipt}, true)
 	},
+	"extend may bring a message back sooner": func(t *testing.T, s *store) {
+		send(t, s, "a", "b")
+		l := receive(t, s, 2, time.Hour)
+		soon := must[rouse.Receipt](t)(s.Queue().Extend(t.Context(), q, l[1].Receipt, time.Minute))
+		wantStats(t, s, rouse.QueueStats{Leased: 2, Next: time.Minute})
+		sooner := must[rouse.Receipt](t)(s.Queue().Extend(t.Context(), q, soon, time.Second))
+		for _, r := range []rouse.Receipt{l[1].Receipt, soon} {
+			wantDeleted(t, s, []rouse.Receipt{r}, false)
+		}
+		s.clock.advance(time.Second)
+		again := receive(t, s, 2, time.Minute)
+		wantBodies(t, again, "b")
+		wantDeleted(t, s, []rouse.Receipt{sooner, again[0].Receipt, l[0].Receipt}, false, true, true)
+	},
+	"a lease may be as long as can be": func(t *testing.T, s *store) {
+		must[[]int64](t)(s.Queue().Send(t.Context(), q, []rouse.Message{{Body: []byte("a")}, {Delay: 1<<63 - 1}}))
+		l := receive(t, s, 2, 1<<63-1)
+		wantBodies(t, l, "a")
+		r := must[rouse.Receipt](t)(s.Queue().Extend(t.Context(), q, l[0].Receipt, 1<<63-1))
+		s.clock.advance(24 * 365 * time.Hour)
+		wantBodies(t, receive(t, s, 2, time.Minute))
+		wantDeleted(t, s, []rouse.Receipt{l[0].Receipt, r}, false, true)
+	},
+	"many receipts at one moment are each their own": func(t *testing.T, s *store) {
+		send(t, s, "a")
+		seen := map[int64]bool{}
+		for range 100 {
+			r := receive(t, s, 1, 0)[0].Receipt
+			e := must[rouse.Receipt](t)(s.Queue().Extend(t.Context(), q, r, 0))
+			if seen[r.Epoch] || seen[e.Epoch] || r.Epoch == e.Epoch {
+				t.Fatalf("epochs %d and %d, of which one was before", r.Epoch, e.Epoch)
+			}
+			seen[r.Epoch], seen[e.Epoch] = true, true
+		}
+	},
 	"a delayed message waits": func(t *testing.T, s *store) {
 		must[[]int64](t)(s.Queue().Send(t.Context(), q, []rouse.Message{
 			{Body: []byte("late"), Delay: time.Hour}, {Body: []byte("soon"), Delay: time.Minute}, {Body: []byte("now")}}))

@@ -145,15 +145,27 @@ var recordsTests = map[string]func(*testing.T, *store){
 	},
 	"the last attempt stands for all": func(t *testing.T, s *store) {
 		a := activation(s, "f", 0)
-		for n := range 3 {
-			a.Attempt = []int{1, 3, 2}[n]
+		first := a.Started
+		want := func(attempt int) {
+			t.Helper()
+			if got := must[rouse.Activation](t)(s.Records().Activation(t.Context(), a.ID)); got.Attempt != attempt {
+				t.Errorf("attempt %d, want %d", got.Attempt, attempt)
+			}
+		}
+		for _, a.Attempt = range []int{1, 3, 2} { // in the order in which they are posted
+			a.Started = first.Add(time.Duration(a.Attempt) * time.Minute)
 			post(t, s, a)
 		}
-		if got := must[rouse.Activation](t)(s.Records().Activation(t.Context(), a.ID)); got.Attempt != 3 {
-			t.Errorf("attempt %d, want 3", got.Attempt)
-		}
-		if got := list(t, s, rouse.ActivationQuery{}); len(got) != 3 {
-			t.Errorf("%d listed, want all 3", len(got))
+		want(3)
+		a.Attempt = 4 // at the same time
+		a.Started = first.Add(3 * time.Minute)
+		post(t, s, a)
+		want(4)
+		a.Attempt, a.Started = 1, first.Add(time.Hour) // redriven
+		post(t, s, a)
+		want(1)
+		if got := list(t, s, rouse.ActivationQuery{}); len(got) != 5 {
+			t.Errorf("%d listed, want all 5", len(got))
 		}
 	},
 	"days follow each other": func(t *testing.T, s *store) {
