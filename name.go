@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"regexp"
 )
 
 // A Namespace holds everything one tenant owns.
@@ -22,12 +21,16 @@ type Ref struct {
 
 func (r Ref) String() string { return string(r.Namespace) + "/" + r.Name }
 
-var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-
 // CheckName returns an Invalid Error where s can't name a function, an alias
 // or a namespace.
 func CheckName(s string) error {
-	if name.MatchString(s) {
+	ok := len(s) > 0 && len(s) <= 128
+	for i := 0; ok && i < len(s); i++ { // on the hot path: no regexp
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		ok = letter || i > 0 && (c == '.' || c == '_' || c == '-')
+	}
+	if ok {
 		return nil
 	}
 	return &Error{Op: "check name", Kind: Invalid, On: s,
