@@ -15,6 +15,7 @@ func open(t *testing.T) *Tree {
 	if err != nil {
 		t.Skipf("cgroups are not to be had here: %v", err)
 	}
+	t.Logf("control groups are %s", tree.Version())
 	t.Cleanup(func() {
 		if err := tree.Close(); err != nil {
 			t.Error(err)

@@ -104,7 +104,7 @@ func (g *Group) apply(l Limits) error {
 	return err
 }
 
-// Add moves a process into g. On v1 it waits for the kernel to see all its
+// Add moves a process into g. The kernel may wait until it has seen all its
 // processors pass, milliseconds: keep it off hot paths.
 func (g *Group) Add(pid int) error {
 	for _, dir := range g.tree.dirs {
@@ -122,7 +122,8 @@ func (g *Group) FD() int { return g.fd }
 // Memory returns the bytes held now and at most.
 func (g *Group) Memory() (now, peak int64) {
 	if g.tree.v2 != "" {
-		return g.number("memory", "memory.current"), g.number("memory", "memory.peak")
+		now = g.number("memory", "memory.current")
+		return now, max(now, g.number("memory", "memory.peak")) // absent before Linux 5.19
 	}
 	return g.number("memory", "memory.usage_in_bytes"), g.number("memory", "memory.max_usage_in_bytes")
 }
@@ -207,8 +208,7 @@ func removeOnce(dir string) error {
 }
 
 func kill(dir string) {
-	b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	for _, s := range strings.Fields(string(b)) {
+	for _, s := range processes(dir) {
 		if pid, err := strconv.Atoi(s); err == nil && pid > 0 {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}

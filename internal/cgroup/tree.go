@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // controllers are those that a Tree needs to be of use.
@@ -38,24 +38,15 @@ func Open(name string) (*Tree, error) {
 		return nil, err
 	}
 	t := &Tree{v1: map[string]string{}}
-	if root, ok := mounts["memory"]; ok { // v1 or hybrid: v1 has the controllers
-		t.v1["memory"] = filepath.Join(root, own["memory"], name)
-		for _, c := range controllers[1:] {
-			if root, ok := mounts[c]; ok {
-				t.v1[c] = filepath.Join(root, own[c], name)
-			}
-		}
-		if t.v1["pids"] == "" || t.v1["cpu"] == "" {
-			return nil, errors.New("the host's cgroups lack the pids or cpu controller")
-		}
-	} else if root, ok := mounts[""]; ok {
-		parent, err := delegate(filepath.Join(root, own[""]))
-		if err != nil {
-			return nil, err
-		}
-		t.v2 = filepath.Join(parent, name)
+	if len(mounts["memory"]) > 0 { // v1 or hybrid: v1 has the controllers
+		err = t.locateV1(name, mounts, own)
+	} else if len(mounts[""]) > 0 {
+		err = t.locateV2(name, mounts[""], own[""])
 	} else {
-		return nil, errors.New("no cgroup file system is mounted")
+		err = errors.New("no cgroup file system is mounted; mount cgroup2 at /sys/fs/cgroup")
+	}
+	if err != nil {
+		return nil, err
 	}
 	seen := map[string]bool{}
 	for _, dir := range append([]string{t.v2}, t.v1["memory"], t.v1["pids"], t.v1["cpu"], t.v1["cpuacct"]) {
@@ -80,6 +71,36 @@ func Open(name string) (*Tree, error) {
 	return t, nil
 }
 
+func (t *Tree) locateV1(name string, mounts map[string][]mount, own map[string]string) error {
+	for _, c := range controllers {
+		if len(mounts[c]) == 0 {
+			continue
+		}
+		dir, err := folder(mounts[c], own[c])
+		if err != nil {
+			return err
+		}
+		t.v1[c] = filepath.Join(dir, name)
+	}
+	if t.v1["pids"] == "" || t.v1["cpu"] == "" {
+		return errors.New("the host's cgroups lack the pids or cpu controller")
+	}
+	return nil
+}
+
+func (t *Tree) locateV2(name string, mounts []mount, group string) error {
+	whole := group == "/"
+	if path.Base(group) == leaf { // this process has been here before, or who started it
+		group = path.Dir(group)
+	}
+	dir, err := folder(mounts, group)
+	if err != nil {
+		return err
+	}
+	t.v2 = filepath.Join(dir, name)
+	return delegate(dir, whole)
+}
+
 // Version says "v1" or "v2": where the controllers are.
 func (t *Tree) Version() string {
 	if t.v2 != "" {
@@ -97,31 +118,49 @@ func (t *Tree) Close() error {
 	return errors.Join(errs...)
 }
 
+// A mount shows a part of a hierarchy: the group root and those below it.
+type mount struct {
+	root string
+	at   string
+}
+
 // mounted maps each v1 controller to where it is mounted, and "" to the v2
 // hierarchy.
-func mounted() (map[string]string, error) {
+func mounted() (map[string][]mount, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	m := map[string]string{}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	m := map[string][]mount{}
+	s := bufio.NewScanner(f)
+	for s.Scan() {
 		before, after, _ := strings.Cut(s.Text(), " - ")
 		b, a := strings.Fields(before), strings.Fields(after)
 		if len(b) < 5 || len(a) < 3 {
 			continue
 		}
+		here := mount{root: b[3], at: b[4]}
 		switch a[0] {
 		case "cgroup2":
-			m[""] = b[4]
+			m[""] = append(m[""], here)
 		case "cgroup":
 			for _, o := range strings.Split(a[2], ",") {
-				m[o] = b[4]
+				m[o] = append(m[o], here)
 			}
 		}
 	}
-	return m, nil
+	return m, s.Err()
+}
+
+// folder finds a group in one of the mounts of its hierarchy.
+func folder(mounts []mount, group string) (string, error) {
+	for _, m := range slices.Backward(mounts) { // the last may hide the others
+		if rest, ok := strings.CutPrefix(group, strings.TrimSuffix(m.root, "/")); ok && (rest == "" || rest[0] == '/') {
+			return filepath.Join(m.at, rest), nil
+		}
+	}
+	return "", fmt.Errorf("this process's control group %s is in no mounted cgroup file system; mount one for its cgroup namespace", group)
 }
 
 // memberships maps each v1 controller to this process's own group, and "" to
@@ -140,27 +179,6 @@ func memberships() (map[string]string, error) {
 		}
 	}
 	return m, nil
-}
-
-// delegate readies a v2 group to have groups of its own. One that holds
-// processes may not, unless it is the root, so this process moves to a leaf.
-func delegate(dir string) (string, error) {
-	err := enable(dir)
-	if errors.Is(err, unix.EBUSY) {
-		leaf := filepath.Join(dir, "server")
-		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return "", err
-		}
-		if err := write(leaf, "cgroup.procs", "0"); err != nil {
-			return "", err
-		}
-		err = enable(dir)
-	}
-	return dir, err
-}
-
-func enable(dir string) error {
-	return write(dir, "cgroup.subtree_control", "+memory +pids +cpu")
 }
 
 func write(dir, file, value string) error {
