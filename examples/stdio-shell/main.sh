@@ -1,0 +1,3 @@
+#!/bin/sh
+# The payload is standard input, the answer standard output.
+sort | uniq -c | sort -rn
