@@ -118,7 +118,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) post() {
 	r.mu.Lock()
 	as, ls := r.as, r.ls
-	r.as, r.ls, r.size = nil, nil, 0
+	// As many will come again, mostly.
+	r.as, r.ls, r.size = make([]rouse.Activation, 0, len(as)+len(as)/8), nil, 0
 	upTo := r.added
 	r.mu.Unlock()
 	if len(as)+len(ls) > 0 {

@@ -36,7 +36,7 @@ import (
 type Config struct {
 	Data      string // folder for all that is kept
 	Listen    string // address; "" is 127.0.0.1:8700
-	Isolation string // the least that is accepted: "namespaces"; "" is that
+	Isolation string // the tier: "namespaces", "landlock"; "" or "auto" is the stronger one that works
 	Memory    int64  // bytes that instances may hold; 0 is three quarters of the machine's
 	Idle      time.Duration
 	Spares    int           // sandboxes kept ready of each kind in use; 0 is 2
@@ -92,9 +92,6 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 			err = errors.Join(err, n.close())
 		}
 	}()
-	if err := n.checkIsolation(); err != nil {
-		return nil, err
-	}
 	if n.lock, err = lock(c.Data); err != nil {
 		return nil, err
 	}
@@ -114,24 +111,13 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	return n, nil
 }
 
-// checkIsolation refuses to run weaker than configured.
-func (n *Node) checkIsolation() error {
-	if n.Isolation != "" && n.Isolation != "namespaces" {
-		return rouse.Errorf(rouse.Invalid, "start", "", "there is no isolation tier %q; the one there is is namespaces", n.Isolation)
-	}
-	if d := process.Doctor(); d.Tier != "namespaces" {
-		return rouse.Errorf(rouse.Unavailable, "start", "", "this host does not allow the isolation tier namespaces, and functions are not run with less; to change that: %s (rouse doctor tells more)", d.Next)
-	}
-	return nil
-}
-
 // openDrivers opens the store and what runs code.
 func (n *Node) openDrivers(ctx context.Context) (err error) {
 	if n.store, err = sqlite.Open(ctx, sqlite.Config{Dir: filepath.Join(n.Data, "store"), Log: n.Log}); err != nil {
 		return err
 	}
 	n.processes, err = process.New(ctx, process.Config{
-		Dir: filepath.Join(n.Data, "process"), Name: groupName(n.Data), Spares: n.Spares, Log: n.Log,
+		Dir: filepath.Join(n.Data, "process"), Name: groupName(n.Data), Isolation: n.Isolation, Spares: n.Spares, Log: n.Log,
 		Shims: map[string]process.Shim{nativecontract.Name: {Python: nativecontract.Python, Node: nativecontract.Node}},
 	})
 	if err != nil {
@@ -164,7 +150,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	}
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Log: n.recorder.Line,
-		Memory: n.Memory, Idle: n.Idle, Logger: n.Log})
+		Memory: n.Memory, Idle: n.Idle, Busy: new(load).Busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.store.Meta(), Blobs: blobs, Cache: code, Drivers: drivers,
 		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
 	n.registry = &deployments{Registry: r, pool: n.pool, sweep: r.Sweep}
@@ -184,7 +170,7 @@ func (n *Node) Addr() string { return n.listener.Addr().String() }
 // Describe says what the node is and how it does.
 func (n *Node) Describe() rouse.Node {
 	instances, memory := n.pool.Usage()
-	return rouse.Node{Version: n.Version, Started: n.started, Isolation: "namespaces", Runtimes: append(n.processes.Runtimes(), n.modules.Runtimes()...),
+	return rouse.Node{Version: n.Version, Started: n.started, Isolation: n.processes.Isolation(), Runtimes: append(n.processes.Runtimes(), n.modules.Runtimes()...),
 		Defaults: n.Defaults, Instances: instances, Memory: memory, Budget: n.Memory}
 }
 

@@ -137,7 +137,9 @@ func (g *group) bootMore() {
 
 // wantsMore says whether a new instance would serve those who wait sooner than
 // the next that is freed: by the queue's length and what calls and boots took
-// lately. What is wrong with the guess, who waits the longest puts right. The
+// lately. What is wrong with the guess, who waits the longest puts right. While
+// the processors are busy anyway another instance would only slow the others,
+// so then it takes a wait that is long: the calls may wait for each other. The
 // caller holds mu.
 func (g *group) wantsMore(now time.Time) bool {
 	total, waiting := len(g.instances)+g.booting, len(g.waiters)
@@ -150,17 +152,24 @@ func (g *group) wantsMore(now time.Time) bool {
 		return false
 	case total == 0:
 		return true
-	case time.Duration(waiting)*g.running/time.Duration(total*g.f.Limits.Concurrency) > g.cost:
-		return true
 	}
-	if now.Sub(g.waiters[0].since) < g.cost {
+	waited := now.Sub(g.waiters[0].since)
+	slow := time.Duration(waiting)*g.running/time.Duration(total*g.f.Limits.Concurrency) > g.cost
+	switch {
+	case !slow && waited < g.cost:
 		return false
-	}
-	if g.running == 0 { // no call has ended yet: they may take hours
+	case g.pool.Busy():
+		return waited >= longWait && g.booting == 0
+	case slow:
+		return true
+	case g.running == 0: // no call has ended yet: they may take hours
 		return g.booting < (waiting+1)/2
 	}
 	return g.booting == 0
 }
+
+// longWait is a wait for an instance that does not come of busy processors alone.
+const longWait = 100 * time.Millisecond
 
 // average moves a moving average towards a new value.
 func average(old, new time.Duration) time.Duration { return old + (new-old)/8 }

@@ -23,6 +23,7 @@ type Config struct {
 	Log    func(rouse.Line) // takes what functions print; called concurrently
 	Memory int64            // bytes that instances may hold in all
 	Idle   time.Duration    // after which an unused instance is closed; 0 is 10 minutes
+	Busy   func() bool      // whether the processors are; nil is never
 	Wait   time.Duration    // that a call waits for an instance at most; 0 is a minute
 	Boots  int              // instances booted at once; 0 is 4
 	Logger *slog.Logger
@@ -63,6 +64,9 @@ type key struct {
 func New(c Config) *Pool {
 	if c.Idle == 0 {
 		c.Idle = 10 * time.Minute
+	}
+	if c.Busy == nil {
+		c.Busy = func() bool { return false }
 	}
 	if c.Wait == 0 {
 		c.Wait = time.Minute

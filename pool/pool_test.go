@@ -199,6 +199,24 @@ func TestLongCallsGetInstancesOfTheirOwn(t *testing.T) {
 	})
 }
 
+func TestBusyProcessorsGetNoMoreInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{boot: 3 * time.Millisecond, answer: takes(10 * time.Millisecond)}
+		p := newLab(t, l, Config{Busy: func() bool { return true }})
+		f := function("f", rouse.Limits{})
+		calls(p, f, 8) // 80 ms for one instance
+		if n := l.opened.Load(); n != 1 {
+			t.Errorf("%d instances on processors that are busy", n)
+		}
+		// Calls that wait for one another must still come through.
+		l.answer = takes(time.Second)
+		calls(p, f, 4)
+		if n := l.most.Load(); n < 2 {
+			t.Errorf("%d at once, however long they wait", n)
+		}
+	})
+}
+
 func TestMaxBoundsInstancesAndQueueThrottles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{answer: takes(time.Second)}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -149,19 +150,21 @@ func change(kind string, r rouse.Ref, revision int64, v any) rouse.Change {
 	return rouse.Change{Kind: kind, Ref: r, Revision: revision, Data: b}
 }
 
-// maxTries is how often a change is tried that others come before.
-const maxTries = 100
+// patience is how long a change is tried that others come before.
+const patience = 30 * time.Second
 
 // retry calls f, which reads what it changes, until nobody else changed it in
-// between.
+// between. Those who meet wait for a time of their own, so that they part.
 func retry(ctx context.Context, f func() error) error {
-	var err error
-	for range maxTries {
-		if err = f(); rouse.KindOf(err) != rouse.Conflict || err == nil || ctx.Err() != nil {
+	wait := 100 * time.Microsecond
+	for began := time.Now(); ; {
+		err := f()
+		if err == nil || rouse.KindOf(err) != rouse.Conflict || ctx.Err() != nil || time.Since(began) > patience {
 			return err
 		}
+		time.Sleep(rand.N(wait))
+		wait = min(2*wait, 50*time.Millisecond)
 	}
-	return err
 }
 
 // Sweep removes the code that no version has needed for at least age: what

@@ -9,6 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/rouse-run/rouse"
@@ -43,6 +46,7 @@ func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answe
 	defer cancel()
 	out := &output{reply: in.Reply, limit: i.limit, stop: cancel}
 	code, err := i.sandbox.Run(run, bytes.NewReader(in.Event.Data), out)
+	out.close()
 	a := rouse.Answer{Size: out.size}
 	switch {
 	case out.err != nil:
@@ -62,7 +66,7 @@ func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answe
 	}
 	a.Status = rouse.StatusAnswered
 	if in.Reply != nil {
-		out.start(nil) // where nothing was written
+		out.complete()
 		return a, nil
 	}
 	a.Result, a.ContentType = out.held.Bytes(), contentType(out.held.Bytes())
@@ -85,51 +89,103 @@ var (
 	errLeft     = errors.New("the caller left before the answer was complete")
 )
 
+// An answer that is complete within patience goes out as a whole, with its
+// length; so does nothing of a program that fails in that time. One that takes
+// longer, or is larger than held, is passed on as it comes.
+const (
+	patience = 5 * time.Millisecond
+	most     = 64 << 10
+)
+
 // output takes what a program writes: it holds it, or hands it to a Reply.
 type output struct {
-	reply   rouse.Reply
-	started bool
-	held    bytes.Buffer
-	size    int64
-	limit   int64
-	stop    func()
-	err     error
+	reply rouse.Reply
+	limit int64
+	stop  func()
+	timer *time.Timer // since the first bytes for a Reply
+
+	mu      sync.Mutex
+	held    bytes.Buffer // guarded by mu; what did not go to the Reply
+	started bool         // guarded by mu; the Reply has begun
+	closed  bool         // guarded by mu; the program has ended
+	size    int64        // guarded by mu until closed
+	err     error        // guarded by mu until closed
 }
 
 // Write implements io.Writer.
 func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.err == nil && o.size+int64(len(b)) > o.limit {
 		o.err = errTooLarge
 	}
-	if o.err == nil && o.reply != nil {
-		o.start(b)
-		if _, err := o.reply.Write(b); err != nil {
-			o.err = errLeft
+	if o.err == nil {
+		o.held.Write(b)
+		switch {
+		case o.reply == nil:
+		case o.started || o.held.Len() > most:
+			o.pass()
+		case o.timer == nil:
+			o.timer = time.AfterFunc(patience, o.lose)
 		}
 	}
 	if o.err != nil {
 		o.stop()
 		return 0, o.err
 	}
-	if o.reply == nil {
-		o.held.Write(b)
-	}
 	o.size += int64(len(b))
 	return len(b), nil
 }
 
-// start begins the Reply. What kind of answer it is must be told from its first
-// bytes: the rest is still to be made.
-func (o *output) start(first []byte) {
+// lose ends the patience.
+func (o *output) lose() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed && !o.started && o.err == nil {
+		o.pass()
+	}
+}
+
+// pass hands what is held to the Reply, whose first bytes must tell what kind
+// of answer it is: the rest is still to be made. The caller holds mu.
+func (o *output) pass() {
+	if !o.started {
+		o.started = true
+		o.reply.Start(200, map[string][]string{"Content-Type": {named(contentType(whole(o.held.Bytes())))}})
+	}
+	if _, err := o.reply.Write(o.held.Bytes()); err != nil {
+		o.err = errLeft
+		o.stop()
+	}
+	o.held.Reset()
+}
+
+// close says that the program has ended: nothing is passed on from now on.
+func (o *output) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+}
+
+// complete sends what is held as the whole answer, unless it has begun to go out.
+func (o *output) complete() {
 	if o.started {
 		return
 	}
-	o.started = true
-	kind := contentType(whole(first))
-	if kind == "" {
-		kind = "application/json"
+	b := o.held.Bytes()
+	o.reply.Start(200, map[string][]string{"Content-Type": {named(contentType(b))}, "Content-Length": {strconv.Itoa(len(b))}})
+	_, _ = o.reply.Write(b) // the caller who went away sees no answer
+}
+
+// named is a content type where it must have a name.
+func named(contentType string) string {
+	if contentType == "" {
+		return "application/json"
 	}
-	o.reply.Start(200, map[string][]string{"Content-Type": {kind}})
+	return contentType
 }
 
 func (o *output) failure() *rouse.Failure {

@@ -3,6 +3,7 @@ package stdio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,11 +139,13 @@ func TestAnswerIsStreamed(t *testing.T) {
 		status       rouse.Status
 		starts       int
 	}{
-		"words one two":  {"one|two", "text/plain; charset=utf-8", rouse.StatusAnswered, 1},
+		"words one two":  {"onetwo", "text/plain; charset=utf-8", rouse.StatusAnswered, 1},
+		"pages a b":      {strings.Repeat("a", 70<<10) + "|" + strings.Repeat("b", 70<<10), "text/plain; charset=utf-8", rouse.StatusAnswered, 1},
+		"pages \xff b":   {strings.Repeat("\xff", 70<<10) + "|" + strings.Repeat("b", 70<<10), "application/octet-stream", rouse.StatusAnswered, 1},
 		`echo [1]`:       {"[1]", "application/json", rouse.StatusAnswered, 1},
-		"words \xff two": {"\xff|two", "application/octet-stream", rouse.StatusAnswered, 1},
+		"words \xff two": {"\xfftwo", "application/octet-stream", rouse.StatusAnswered, 1},
 		"nothing":        {"", "text/plain; charset=utf-8", rouse.StatusAnswered, 1},
-		"exit 3":         {"half", "text/plain; charset=utf-8", rouse.StatusFailed, 1},
+		"exit 3":         {"", "", rouse.StatusFailed, 0}, // half an answer is none
 		"grow":           {"", "", rouse.StatusOutOfMemory, 0}, // the door may still say so
 	} {
 		r := &reply{}
@@ -153,7 +156,7 @@ func TestAnswerIsStreamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := strings.Join(r.pieces, "|"); got != want.pieces || r.kind != want.kind || a.Status != want.status || r.starts != want.starts || a.Result != nil {
-			t.Errorf("%s: got %q %q %v, %d starts, result %q, want %+v", in, got, r.kind, a.Status, r.starts, a.Result, want)
+			t.Errorf("%s: got %.50q %q %v, %d starts, result %.50q, want %.200s", in, got, r.kind, a.Status, r.starts, a.Result, fmt.Sprintf("%+v", want))
 		}
 	}
 	ev := event("huge")

@@ -24,6 +24,10 @@ func main() {
 		for w := range strings.FieldsSeq(rest) {
 			os.Stdout.WriteString(w)
 		}
+	case "pages": // more than is held back
+		for w := range strings.FieldsSeq(rest) {
+			os.Stdout.WriteString(strings.Repeat(w, 70<<10))
+		}
 	case "exit":
 		os.Stdout.WriteString("half")
 		code, _ := strconv.Atoi(rest)
