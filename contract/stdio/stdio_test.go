@@ -145,7 +145,7 @@ func TestAnswerIsStreamed(t *testing.T) {
 		`echo [1]`:       {"[1]", "application/json", rouse.StatusAnswered, 1},
 		"words \xff two": {"\xfftwo", "application/octet-stream", rouse.StatusAnswered, 1},
 		"nothing":        {"", "text/plain; charset=utf-8", rouse.StatusAnswered, 1},
-		"exit 3":         {"", "", rouse.StatusFailed, 0}, // half an answer is none
+		"exit 3":         {"", "", rouse.StatusFailed, 0},      // half an answer is none
 		"grow":           {"", "", rouse.StatusOutOfMemory, 0}, // the door may still say so
 	} {
 		r := &reply{}
