@@ -34,7 +34,10 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
   rouse up --memory 4GB --idle 1m`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
+			err := a.enterScope()
+			if err != nil {
+				return err
+			}
 			if c.Data, err = a.dataDir(); err != nil {
 				return err
 			}
@@ -65,7 +68,7 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Listen, "listen", "", "`address` to listen on (default "+node.DefaultListen+")")
-	f.StringVar(&c.Isolation, "isolation", "", "least isolation `tier` to run with; weaker is refused (default namespaces)")
+	f.StringVar(&c.Isolation, "isolation", "", "isolation `tier`: namespaces or landlock, which is weaker; refused where this machine does not give it (default the stronger one that works here)")
 	f.StringVar(&memory, "memory", "", "`bytes` that all instances may hold, such as 4GB (default three quarters of the machine's)")
 	f.DurationVar(&c.Idle, "idle", 10*time.Minute, "close an instance that was not used for this `time`")
 	f.IntVar(&c.Spares, "spares", 2, "sandboxes kept ready of each kind in use")

@@ -8,23 +8,27 @@ import (
 
 func BenchmarkCold(b *testing.B) {
 	for rt, files := range hello {
-		b.Run(rt, func(b *testing.B) {
-			for b.Loop() {
-				h := boot(b, rouse.Function{Runtime: rt, Handler: "main.main"}, files)
-				h.ask(b, map[string]string{"name": "ada"})
-				_ = h.Close()
-			}
-		})
+		for tier, d := range drivers {
+			b.Run(rt+"/"+tier, func(b *testing.B) {
+				for b.Loop() {
+					h := boot(b, d, rouse.Function{Runtime: rt, Handler: "main.main"}, files)
+					h.ask(b, map[string]string{"name": "ada"})
+					_ = h.Close()
+				}
+			})
+		}
 	}
 }
 
 func BenchmarkWarm(b *testing.B) {
 	for rt, files := range hello {
-		b.Run(rt, func(b *testing.B) {
-			h := boot(b, rouse.Function{Runtime: rt, Handler: "main.main"}, files)
-			for b.Loop() {
-				h.ask(b, map[string]string{"name": "ada"})
-			}
-		})
+		for tier, d := range drivers {
+			b.Run(rt+"/"+tier, func(b *testing.B) {
+				h := boot(b, d, rouse.Function{Runtime: rt, Handler: "main.main"}, files)
+				for b.Loop() {
+					h.ask(b, map[string]string{"name": "ada"})
+				}
+			})
+		}
 	}
 }

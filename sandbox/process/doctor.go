@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,17 +15,17 @@ import (
 
 // A Check is one thing that was attempted on this host.
 type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail,omitempty"` // what was found, or why not
-	Hint   string `json:"hint,omitempty"`   // what to change, where it failed
-	Needed bool   `json:"needed"`           // by the namespaces tier
+	Name   string   `json:"name"`
+	OK     bool     `json:"ok"`
+	Detail string   `json:"detail,omitempty"` // what was found, or why not
+	Hint   string   `json:"hint,omitempty"`   // what to change, where it failed
+	Needed []string `json:"needed,omitempty"` // by these tiers
 }
 
 // A Diagnosis is what a host allows.
 type Diagnosis struct {
 	Checks []Check `json:"checks"`
-	Tier   string  `json:"tier"` // "namespaces", or "none" where functions can't be isolated
+	Tier   string  `json:"tier"` // Namespaces, Landlock, or "none" where functions can't be isolated
 	Next   string  `json:"next"` // what to do for a better one; "" at the best
 }
 
@@ -35,7 +36,9 @@ func Doctor() Diagnosis {
 		container = "in a container: run it with --privileged, or with --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 	)
 	var d Diagnosis
-	add := func(name string, needed bool, detail string, err error, hint string) {
+	best, both := []string{Namespaces}, []string{Namespaces, Landlock}
+	shared := os.Geteuid() != 0
+	add := func(name string, needed []string, detail string, err error, hint string) {
 		c := Check{Name: name, OK: err == nil, Detail: strings.TrimSpace(detail), Needed: needed}
 		if err != nil {
 			c.Hint = hint
@@ -45,50 +48,73 @@ func Doctor() Diagnosis {
 		}
 		d.Checks = append(d.Checks, c)
 	}
-	try := func(name, probe string, flags uintptr, needed bool, hint string) {
+	try := func(name, probe string, flags uintptr, needed []string, hint string) {
 		a := &syscall.SysProcAttr{}
 		if flags != 0 {
-			a = namespaces(flags)
+			a = namespaceAttributes(flags)
 		}
 		out, err := stage.Probe(probe, a)
 		add(name, needed, out, err, hint)
 	}
 	var root error
-	if os.Geteuid() != 0 {
+	ownUsers := both
+	if shared {
 		root = fmt.Errorf("this is user %d", os.Geteuid())
+		ownUsers = best
 	}
-	add("root", true, "", root, "run as root: sudo rouse up")
-	try("user namespace", "nothing", unix.CLONE_NEWUSER, true, userns)
-	try("mount namespace", "tmpfs", unix.CLONE_NEWUSER|unix.CLONE_NEWNS, true, container)
-	try("read-only bind mounts (Linux 5.12)", "bind", unix.CLONE_NEWUSER|unix.CLONE_NEWNS, true, "update the kernel to 5.12 or later; "+container)
-	try("pivot_root", "pivot", unix.CLONE_NEWUSER|unix.CLONE_NEWNS, true, container)
-	try("pid namespace with its own /proc", "proc", unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWPID, true, container)
-	try("network namespace", "loopback", unix.CLONE_NEWUSER|unix.CLONE_NEWNET, true, container)
-	try("ipc and uts namespaces", "nothing", unix.CLONE_NEWUSER|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS, true, container)
-	try("other users", "user", 0, true, "run as root with CAP_SETUID and CAP_SETGID")
-	try("seccomp filter", "seccomp", 0, true, "use a kernel with CONFIG_SECCOMP_FILTER")
-	try("pidfd (Linux 5.3)", "pidfd", 0, true, "update the kernel to 5.12 or later")
+	add("root", best, "", root, "run as root: sudo rouse up")
+	try("user namespace", "nothing", unix.CLONE_NEWUSER, best, userns)
+	try("mount namespace", "tmpfs", unix.CLONE_NEWUSER|unix.CLONE_NEWNS, best, container)
+	try("read-only bind mounts (Linux 5.12)", "bind", unix.CLONE_NEWUSER|unix.CLONE_NEWNS, best, "update the kernel to 5.12 or later; "+container)
+	try("pivot_root", "pivot", unix.CLONE_NEWUSER|unix.CLONE_NEWNS, best, container)
+	try("pid namespace with its own /proc", "proc", unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWPID, best, container)
+	try("network namespace", "loopback", unix.CLONE_NEWUSER|unix.CLONE_NEWNET, best, container)
+	try("ipc and uts namespaces", "nothing", unix.CLONE_NEWUSER|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS, best, container)
+	try("other users", "user", 0, ownUsers, "run as root with CAP_SETUID and CAP_SETGID")
+	try("seccomp filter", "seccomp", 0, both, "use a kernel with CONFIG_SECCOMP_FILTER")
+	try("pidfd (Linux 5.3)", "pidfd", 0, both, "update the kernel to 5.12 or later")
 	version, err := tryCgroups()
-	add("control groups: memory, pids, cpu", true, version, err, "mount cgroup2 writable; under systemd run with Delegate=yes; in a container with --privileged")
-	try("network address translation for egress", "loopback", unix.CLONE_NEWUSER|unix.CLONE_NEWNET, false, container)
-	last := &d.Checks[len(d.Checks)-1]
-	if err := tryRedirect(); err != nil {
-		last.OK, last.Detail, last.Hint = false, err.Error(), "load the kernel modules nf_tables and nft_redir; without them functions with --egress are refused"
+	add("control groups: memory, pids, cpu", best, version, err, "mount cgroup2 writable; under systemd run with Delegate=yes; in a container with --privileged")
+	err = tryEgress()
+	add("network address translation for egress", nil, "", err, "load the kernel modules nf_tables and nft_redir; without them functions with --egress are refused")
+	try("landlock", "landlock", 0, []string{Landlock}, "use a kernel with CONFIG_SECURITY_LANDLOCK, in its lsm= list; in a container with a seccomp profile that allows it")
+	least := leastLandlock(shared)
+	if v, err := stage.LandlockVersion(); err == nil && v < least {
+		c := &d.Checks[len(d.Checks)-1]
+		c.OK, c.Hint = false, "update the kernel to 6.2 or later (6.12 or later where the server is not root)"
 	}
-	try("landlock", "landlock", 0, false, "use a kernel with CONFIG_SECURITY_LANDLOCK, in its lsm= list")
-	d.Tier = "namespaces"
-	for _, c := range d.Checks {
-		if !c.OK && c.Needed {
-			d.Tier = "none"
-			d.Next = c.Hint
-			break
-		}
-	}
+	d.Tier, d.Next = verdict(d.Checks)
 	return d
 }
 
-// namespaces are clone attributes as a sandbox has them.
-func namespaces(flags uintptr) *syscall.SysProcAttr {
+// verdict is the best tier that lacks nothing, and what to do for the next.
+func verdict(checks []Check) (tier, next string) {
+	for _, tier := range []string{Namespaces, Landlock} {
+		hint := ""
+		for _, c := range checks {
+			if !c.OK && hint == "" && slices.Contains(c.Needed, tier) {
+				hint = c.Hint
+			}
+		}
+		if hint == "" {
+			return tier, next
+		}
+		next = hint
+	}
+	return none, next
+}
+
+// tryEgress makes what lets functions out, in a child's namespaces and in one
+// of ours.
+func tryEgress() error {
+	if out, err := stage.Probe("loopback", namespaceAttributes(unix.CLONE_NEWUSER|unix.CLONE_NEWNET)); err != nil {
+		return fmt.Errorf("%s %w", out, err)
+	}
+	return tryRedirect()
+}
+
+// namespaceAttributes are clone attributes as a sandbox has them.
+func namespaceAttributes(flags uintptr) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Cloneflags: flags}
 	if os.Geteuid() == 0 {
 		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstUser, Size: users}}

@@ -11,7 +11,7 @@ func TestDoctorFindsWhatThisHostHas(t *testing.T) {
 	d := process.Doctor()
 	for _, c := range d.Checks {
 		t.Logf("%v %s: %s %s", c.OK, c.Name, c.Detail, c.Hint)
-		if c.Needed && !c.OK {
+		if len(c.Needed) > 0 && !c.OK {
 			t.Errorf("%s: %s", c.Name, c.Detail)
 		}
 		if !c.OK && c.Hint == "" {

@@ -9,7 +9,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,7 +18,6 @@ import (
 	"sync/atomic"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/internal/cgroup"
 )
 
 //go:embed inside/*.py inside/*.cjs
@@ -27,15 +25,18 @@ var inside embed.FS
 
 // A Config says how a Driver is to work.
 type Config struct {
-	Dir    string          // folder for what the driver keeps
-	Name   string          // of this server's control groups, distinct on the host
-	Shims  map[string]Shim // by contract: what workers load for it
-	Spares int             // sandboxes kept ready of each kind in use; 0 is 2
-	Log    *slog.Logger
+	Dir       string          // folder for what the driver keeps; made where it is missing
+	Name      string          // of this server's control groups and scratch folder, distinct on the host
+	Isolation string          // Namespaces, Landlock, or "auto" or "": the stronger one that works here
+	Shims     map[string]Shim // by contract: what workers load for it
+	Spares    int             // sandboxes kept ready of each kind in use; 0 is 2
+	Log       *slog.Logger    // nil is none
 }
 
 // A Shim is a contract's half inside a worker: the source of a module that
-// exports load(start), which returns handle(payload, http, context).
+// exports load(start), which returns handle(payload, http, context). The code's
+// folder is "/fn" in Node's; where the tier has it elsewhere, that text of the
+// source is replaced by start.code.
 type Shim struct {
 	Python string
 	Node   string
@@ -44,15 +45,13 @@ type Shim struct {
 // A Driver opens sandboxes. It implements rouse.Driver.
 type Driver struct {
 	Config
+	traits
 	log      *slog.Logger
-	inside   string // host folder that sandboxes see as /rouse
-	tree     *cgroup.Tree
+	tier     tier
 	spawner  *spawner
 	stop     context.CancelFunc
-	filter   []byte
 	runtimes []rouse.Runtime
 	ids      atomic.Int64
-	users    chan int
 	waiting  sync.WaitGroup // for what ends rooms
 
 	mu        sync.Mutex
@@ -61,38 +60,39 @@ type Driver struct {
 	closed    bool                  // guarded by mu
 }
 
-// New readies a Driver: it finds the host's runtimes, sweeps away what a
-// former server of the same Config.Name left, and needs root. Errors say what
-// the host lacks.
+// New readies a Driver: it finds the host's runtimes and sweeps away what a
+// former server of the same Config.Name left. Errors: Unavailable where the
+// host gives less than Config.Isolation asks for, with what it lacks; Invalid.
 func New(ctx context.Context, c Config) (*Driver, error) {
-	d := &Driver{Config: c, log: c.Log, filter: functionFilter(), users: make(chan int, users-2000),
-		nurseries: map[kind]*nursery{}, open: map[*sandbox]struct{}{}}
-	if d.Spares == 0 {
-		d.Spares = 2
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
-	for id := 1000; id < cap(d.users)+1000; id++ {
-		d.users <- id
+	if c.Spares == 0 {
+		c.Spares = 2
 	}
-	if os.Geteuid() != 0 {
-		return nil, errors.New("the namespaces tier needs root")
-	}
-	if err := d.unpack(); err != nil {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	var err error
-	if d.tree, err = cgroup.Open(c.Name); err != nil {
-		return nil, fmt.Errorf("open control groups: %w", err)
+	t, err := choose(c)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{Config: c, traits: t.traits(), log: c.Log, tier: t, nurseries: map[kind]*nursery{}, open: map[*sandbox]struct{}{}}
+	if err := d.unpack(); err != nil {
+		return nil, errors.Join(err, t.close())
 	}
 	spawning, stop := context.WithCancel(context.Background())
 	d.spawner, d.stop = newSpawner(spawning), stop
-	d.runtimes = append(findRuntimes(ctx, filepath.Join(c.Dir, "runtimes.json")),
+	d.runtimes = append(findRuntimes(ctx, filepath.Join(c.Dir, "runtimes.json"), d.usable),
 		rouse.Runtime{Name: "executable", Version: "linux", Family: "executable"})
 	return d, nil
 }
 
+// Isolation is the tier in force: Namespaces or Landlock.
+func (d *Driver) Isolation() string { return d.name }
+
 // unpack writes what sandboxes see as /rouse.
 func (d *Driver) unpack() error {
-	d.inside = filepath.Join(d.Dir, "inside")
 	if err := os.RemoveAll(d.inside); err != nil {
 		return err
 	}
@@ -145,70 +145,20 @@ func (d *Driver) runtime(name string) (rouse.Runtime, error) {
 	return rouse.Runtime{}, rouse.Errorf(rouse.Unavailable, "find runtime", name, "this host no longer has it; install it or deploy with another --runtime")
 }
 
-// newRoom lends a room its user and its control group.
+// newRoom makes a room and its walls.
 func (d *Driver) newRoom() (*room, *ends, error) {
-	var user int
-	select {
-	case user = <-d.users:
-	default:
-		return nil, nil, rouse.Errorf(rouse.Unavailable, "open sandbox", "", "all %d users are taken", cap(d.users))
-	}
 	id := d.ids.Add(1)
-	group, err := d.newGroup(fmt.Sprintf("room-%d", id), usual)
+	w, user, err := d.tier.lend(id)
 	if err != nil {
-		d.users <- user
 		return nil, nil, err
 	}
 	r, inside, err := newRoom(id, user)
 	if err != nil {
-		d.users <- user
-		return nil, nil, errors.Join(err, closeGroup(group))
+		w.free()
+		return nil, nil, err
 	}
-	r.group = group
-	r.free = func() {
-		d.waiting.Go(func() {
-			if err := closeGroup(group); err != nil {
-				d.log.Warn("remove a control group", "error", err)
-			}
-			d.users <- user // only now is nothing left that has it
-		})
-	}
+	r.walls = w
 	return r, inside, nil
-}
-
-// usual are the limits that rooms wait with; a function that has the same
-// saves the time to set them.
-var usual = limits(rouse.Limits{Memory: 256 << 20, Processes: 256})
-
-// limits are a function's, as the kernel takes them: the processor is shared
-// by memory, 256 MB being the usual part.
-func limits(l rouse.Limits) cgroup.Limits {
-	return cgroup.Limits{Memory: l.Memory, Processes: l.Processes, Weight: int(min(10000, max(1, l.Memory*100/(256<<20))))}
-}
-
-func (d *Driver) newGroup(name string, l cgroup.Limits) (*cgroup.Group, error) {
-	g, err := d.tree.Create(name)
-	if err != nil {
-		return nil, fmt.Errorf("make a control group: %w", err)
-	}
-	if err := g.Set(l); err != nil {
-		return nil, errors.Join(fmt.Errorf("limit a control group: %w", err), g.Close())
-	}
-	return g, nil
-}
-
-func closeGroup(g *cgroup.Group) error {
-	if g == nil {
-		return nil
-	}
-	return g.Close()
-}
-
-func groupFD(g *cgroup.Group) int {
-	if g == nil {
-		return -1
-	}
-	return g.FD()
 }
 
 // Close implements rouse.Driver.
@@ -230,7 +180,7 @@ func (d *Driver) Close() error {
 	}
 	d.waiting.Wait()
 	d.stop()
-	return d.tree.Close()
+	return d.tier.close()
 }
 
 // imports are the top-level modules that the Python files at the top of a

@@ -17,8 +17,8 @@ const (
 	seccompArg0   = 16
 )
 
-// newNamespaces are clone's flags that make a namespace.
-const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
+// namespaceFlags are clone's flags that make a namespace.
+const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
 	unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP
 
 // families are the sockets that a function may open. AF_VSOCK is not covered
@@ -29,17 +29,39 @@ var families = []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLI
 // address randomisation, and the question which it is.
 var personalities = []uint32{0, 8, 0x20000, 0x20008, 0xffffffff}
 
+// A condition allows a call only with such arguments.
+type condition struct {
+	call uint32
+	args []argument // all must hold
+	no   unix.Errno // otherwise
+}
+
+// An argument of a call, its low 32 bits, is one of values, or with not none.
+type argument struct {
+	index  int
+	mask   uint32 // what is looked at; 0 is all
+	values []uint32
+	not    bool
+}
+
+// conditions hold in every sandbox.
+var conditions = []condition{
+	{unix.SYS_SOCKET, []argument{{values: families}}, unix.EAFNOSUPPORT},
+	{unix.SYS_SOCKETPAIR, []argument{{values: families}}, unix.EAFNOSUPPORT},
+	{unix.SYS_PERSONALITY, []argument{{values: personalities}}, unix.EPERM},
+}
+
 // functionFilter is the seccomp program of code in a sandbox: an allow-list.
-func functionFilter() []byte { return assemble(slices.Concat(calls, archCalls)) }
+func functionFilter() []byte { return assemble(slices.Concat(calls, archCalls), conditions) }
 
 // zygoteFilter is that of a zygote, which besides makes its children's
 // namespaces, mounts and identities.
-func zygoteFilter() []byte { return assemble(slices.Concat(calls, archCalls, zygoteCalls)) }
+func zygoteFilter() []byte { return assemble(slices.Concat(calls, archCalls, zygoteCalls), conditions) }
 
 // assemble writes a seccomp program (struct sock_filter[]) that allows calls
 // and refuses the rest with EPERM, or with ENOSYS what is newer than any we
 // know, so that a C library falls back.
-func assemble(allowed []uint32) []byte {
+func assemble(allowed []uint32, conditions []condition) []byte {
 	deny := bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
 	allow := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
 	unknown := bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)}
@@ -52,11 +74,11 @@ func assemble(allowed []uint32) []byte {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE3, SkipTrue: 1}, unknown,
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE, SkipTrue: 4},
 		bpf.LoadAbsolute{Off: seccompArg0, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: newNamespaces, SkipFalse: 1}, deny, allow,
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: namespaceFlags, SkipFalse: 1}, deny, allow,
 	}
-	p = oneOf(p, unix.SYS_SOCKET, families, unix.EAFNOSUPPORT)
-	p = oneOf(p, unix.SYS_SOCKETPAIR, families, unix.EAFNOSUPPORT)
-	p = oneOf(p, unix.SYS_PERSONALITY, personalities, unix.EPERM)
+	for _, c := range conditions {
+		p = append(p, c.program()...)
+	}
 	slices.Sort(allowed)
 	allowed = slices.Compact(allowed)
 	for i := 0; i < len(allowed); {
@@ -84,15 +106,29 @@ func assemble(allowed []uint32) []byte {
 	return out
 }
 
-// oneOf allows a call where its first argument is one of values.
-func oneOf(p []bpf.Instruction, call uint32, values []uint32, no unix.Errno) []bpf.Instruction {
-	p = append(p,
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: call, SkipTrue: uint8(2*len(values) + 2)},
-		bpf.LoadAbsolute{Off: seccompArg0, Size: 4})
-	for _, v := range values {
-		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: v, SkipTrue: 1}, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
+// program decides about c's call; it begins with the call's number loaded and
+// falls through for every other.
+func (c condition) program() []bpf.Instruction {
+	refuse := bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(c.no)}
+	var p []bpf.Instruction
+	for _, a := range c.args {
+		p = append(p, bpf.LoadAbsolute{Off: uint32(seccompArg0 + 8*a.index), Size: 4})
+		if a.mask != 0 {
+			p = append(p, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: a.mask})
+		}
+		for i, v := range a.values {
+			if a.not {
+				p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: v, SkipTrue: 1}, refuse)
+			} else {
+				p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(a.values) - i)}) // past refuse
+			}
+		}
+		if !a.not {
+			p = append(p, refuse)
+		}
 	}
-	return append(p, bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(no)})
+	p = append(p, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
+	return append([]bpf.Instruction{bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.call, SkipTrue: uint8(len(p))}}, p...)
 }
 
 // newestCall is the newest system call that this list was made with regard to.

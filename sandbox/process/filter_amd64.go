@@ -13,3 +13,6 @@ var archCalls = []uint32{unix.SYS_ACCESS, unix.SYS_ALARM, unix.SYS_ARCH_PRCTL, u
 	unix.SYS_LSTAT, unix.SYS_MKDIR, unix.SYS_MKNOD, unix.SYS_NEWFSTATAT, unix.SYS_OPEN, unix.SYS_PAUSE, unix.SYS_PIPE,
 	unix.SYS_POLL, unix.SYS_READLINK, unix.SYS_RENAME, unix.SYS_RENAMEAT, unix.SYS_RMDIR, unix.SYS_SELECT, unix.SYS_SIGNALFD,
 	unix.SYS_STAT, unix.SYS_SYMLINK, unix.SYS_TIME, unix.SYS_UNLINK, unix.SYS_USTAT, unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_VFORK}
+
+// archMetadataCalls are the older ones of metadataCalls.
+var archMetadataCalls = []uint32{unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_FUTIMESAT, unix.SYS_UTIME, unix.SYS_UTIMES}

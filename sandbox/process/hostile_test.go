@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/sandbox/process"
 )
 
 // python is a Python function whose code does what the event says: it runs the
@@ -18,6 +20,7 @@ import (
 var python = map[string]string{"main.py": `
 import os, sys, ctypes, socket, time, errno, json
 libc = ctypes.CDLL(None, use_errno=True)
+CODE, TMP = os.path.dirname(os.path.abspath(__file__)), os.environ['TMPDIR']
 def call(number, *args):
     "Makes a system call; 0 or the name of its error."
     r = libc.syscall(number, *args)
@@ -33,83 +36,101 @@ def main(event):
     return names.get('r')
 `}
 
-func evil(t testing.TB, l rouse.Limits) *house {
+func evil(t testing.TB, d *process.Driver, l rouse.Limits) *house {
 	t.Helper()
-	return boot(t, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: l}, python)
+	return boot(t, d, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: l}, python)
 }
 
 // System calls that must fail, and how. Numbers are those of x86-64.
-func TestForbiddenCallsFail(t *testing.T) {
-	h := evil(t, rouse.Limits{})
-	for what, c := range map[string]struct{ code, want string }{
-		"clone3":               {"r = call(435, 0, 0)", `"ENOSYS"`},
-		"clone newuser":        {"r = call(56, 0x10000000 | 17, 0, 0, 0, 0)", `"EPERM"`},
-		"unshare":              {"r = call(272, 0x10000000)", `"EPERM"`},
-		"setns":                {"r = call(308, 0, 0)", `"EPERM"`},
-		"mount":                {"r = call(165, b'x', b'/tmp', b'tmpfs', 0, 0)", `"EPERM"`},
-		"umount":               {"r = call(166, b'/tmp', 2)", `"EPERM"`},
-		"move_mount":           {"r = call(429, -1, b'', -1, b'', 0)", `"EPERM"`},
-		"pivot_root":           {"r = call(155, b'/', b'/')", `"EPERM"`},
-		"chroot":               {"r = call(161, b'/')", `"EPERM"`},
-		"ptrace":               {"r = call(101, 0, 0, 0, 0)", `"EPERM"`},
-		"process_vm_readv":     {"r = call(310, 1, 0, 0, 0, 0, 0)", `"EPERM"`},
-		"bpf":                  {"r = call(321, 0, 0, 0)", `"EPERM"`},
-		"keyctl":               {"r = call(250, 0, 0, 0, 0, 0)", `"EPERM"`},
-		"add_key":              {"r = call(248, b'user', b'x', b'y', 1, -1)", `"EPERM"`},
-		"perf_event_open":      {"r = call(298, 0, 0, -1, -1, 0)", `"EPERM"`},
-		"io_uring_setup":       {"r = call(425, 1, 0)", `"EPERM"`},
-		"userfaultfd":          {"r = call(323, 0)", `"EPERM"`},
-		"open_by_handle_at":    {"r = call(304, 0, 0, 0)", `"EPERM"`},
-		"kexec_load":           {"r = call(246, 0, 0, 0, 0)", `"EPERM"`},
-		"init_module":          {"r = call(175, 0, 0, 0)", `"EPERM"`},
-		"reboot":               {"r = call(169, 0, 0, 0, 0)", `"EPERM"`},
-		"swapon":               {"r = call(167, b'/tmp/x', 0)", `"EPERM"`},
-		"settimeofday":         {"r = call(164, 0, 0)", `"EPERM"`},
-		"syslog":               {"r = call(103, 3, 0, 0)", `"EPERM"`},
-		"x32 getpid":           {"r = call(0x40000000 | 39)", `"ENOSYS"`},
-		"vsock":                {"r = attempt(lambda: socket.socket(40, socket.SOCK_STREAM).fileno())", `"EAFNOSUPPORT"`},
-		"packet socket":        {"r = attempt(lambda: socket.socket(17, socket.SOCK_RAW).fileno())", `"EAFNOSUPPORT"`},
-		"raw socket":           {"r = attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).fileno())", `"EPERM"`},
-		"setuid":               {"r = attempt(lambda: os.setuid(0))", `"EPERM"`},
-		"a file in the root":   {"r = attempt(lambda: open('/x', 'w'))", `"EROFS"`},
-		"a file in /usr":       {"r = attempt(lambda: open('/usr/x', 'w'))", `"EROFS"`},
-		"a file in its code":   {"r = attempt(lambda: open('/fn/x', 'w'))", `"EROFS"`},
-		"chmod of its code":    {"r = attempt(lambda: os.chmod('/fn/main.py', 0o777))", `"EROFS"`},
-		"a device":             {"r = attempt(lambda: os.mknod('/tmp/d', 0o20666, os.makedev(1, 3)))", `"EPERM"`},
-		"the host's files":     {"r = attempt(lambda: os.listdir('/var/lib'))", `"ENOENT"`},
-		"the host's passwords": {"r = attempt(lambda: open('/etc/shadow').read())", `"ENOENT"`},
-		"a sysctl":             {"r = attempt(lambda: open('/proc/sys/kernel/hostname', 'w').write('x'))", `"EACCES"`},
-		"the kernel's log":     {"r = attempt(lambda: open('/proc/kmsg', 'rb').read(1))", `"EACCES"`},
-		"the way out":          {"r = attempt(lambda: os.listdir('/proc/1/root/var/lib'))", `"ENOENT"`},
-		"the internet":         {"r = attempt(lambda: socket.create_connection(('192.0.2.1', 80), 2))", `"ENETUNREACH"`},
+func TestForbiddenCallsFail(t *testing.T) { each(t, testForbiddenCallsFail) }
+
+func testForbiddenCallsFail(t *testing.T, d *process.Driver) {
+	h := evil(t, d, rouse.Limits{})
+	for what, c := range map[string]struct{ code, want, landlock string }{
+		"clone3":               {"r = call(435, 0, 0)", `"ENOSYS"`, ""},
+		"clone newuser":        {"r = call(56, 0x10000000 | 17, 0, 0, 0, 0)", `"EPERM"`, ""},
+		"unshare":              {"r = call(272, 0x10000000)", `"EPERM"`, ""},
+		"setns":                {"r = call(308, 0, 0)", `"EPERM"`, ""},
+		"mount":                {"r = call(165, b'x', TMP.encode(), b'tmpfs', 0, 0)", `"EPERM"`, ""},
+		"umount":               {"r = call(166, TMP.encode(), 2)", `"EPERM"`, ""},
+		"move_mount":           {"r = call(429, -1, b'', -1, b'', 0)", `"EPERM"`, ""},
+		"pivot_root":           {"r = call(155, b'/', b'/')", `"EPERM"`, ""},
+		"chroot":               {"r = call(161, b'/')", `"EPERM"`, ""},
+		"ptrace":               {"r = call(101, 0, 0, 0, 0)", `"EPERM"`, ""},
+		"process_vm_readv":     {"r = call(310, 1, 0, 0, 0, 0, 0)", `"EPERM"`, ""},
+		"bpf":                  {"r = call(321, 0, 0, 0)", `"EPERM"`, ""},
+		"keyctl":               {"r = call(250, 0, 0, 0, 0, 0)", `"EPERM"`, ""},
+		"add_key":              {"r = call(248, b'user', b'x', b'y', 1, -1)", `"EPERM"`, ""},
+		"perf_event_open":      {"r = call(298, 0, 0, -1, -1, 0)", `"EPERM"`, ""},
+		"io_uring_setup":       {"r = call(425, 1, 0)", `"EPERM"`, ""},
+		"userfaultfd":          {"r = call(323, 0)", `"EPERM"`, ""},
+		"open_by_handle_at":    {"r = call(304, 0, 0, 0)", `"EPERM"`, ""},
+		"kexec_load":           {"r = call(246, 0, 0, 0, 0)", `"EPERM"`, ""},
+		"init_module":          {"r = call(175, 0, 0, 0)", `"EPERM"`, ""},
+		"reboot":               {"r = call(169, 0, 0, 0, 0)", `"EPERM"`, ""},
+		"swapon":               {"r = call(167, b'/tmp/x', 0)", `"EPERM"`, ""},
+		"settimeofday":         {"r = call(164, 0, 0)", `"EPERM"`, ""},
+		"syslog":               {"r = call(103, 3, 0, 0)", `"EPERM"`, ""},
+		"x32 getpid":           {"r = call(0x40000000 | 39)", `"ENOSYS"`, ""},
+		"vsock":                {"r = attempt(lambda: socket.socket(40, socket.SOCK_STREAM).fileno())", `"EAFNOSUPPORT"`, ""},
+		"packet socket":        {"r = attempt(lambda: socket.socket(17, socket.SOCK_RAW).fileno())", `"EAFNOSUPPORT"`, ""},
+		"raw socket":           {"r = attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).fileno())", `"EPERM"`, `"EAFNOSUPPORT"`},
+		"setuid":               {"r = attempt(lambda: os.setuid(0))", `"EPERM"`, ""},
+		"a file in the root":   {"r = attempt(lambda: open('/x', 'w'))", `"EROFS"`, `"EACCES"`},
+		"a file in /usr":       {"r = attempt(lambda: open('/usr/x', 'w'))", `"EROFS"`, `"EACCES"`},
+		"a file in its code":   {"r = attempt(lambda: open(CODE + '/x', 'w'))", `"EROFS"`, `"EACCES"`},
+		"chmod of its code":    {"r = attempt(lambda: os.chmod(CODE + '/main.py', 0o777))", `"EROFS"`, `"EPERM"`},
+		"a device":             {"r = attempt(lambda: os.mknod(TMP + '/d', 0o20666, os.makedev(1, 3)))", `"EPERM"`, `"EACCES"`},
+		"the host's files":     {"r = attempt(lambda: os.listdir('/var/lib'))", `"ENOENT"`, `"EACCES"`},
+		"the host's passwords": {"r = attempt(lambda: open('/etc/shadow').read())", `"ENOENT"`, `"EACCES"`},
+		"a sysctl":             {"r = attempt(lambda: open('/proc/sys/kernel/hostname', 'w').write('x'))", `"EACCES"`, ""},
+		"the kernel's log":     {"r = attempt(lambda: open('/proc/kmsg', 'rb').read(1))", `"EACCES"`, ""},
+		"the way out":          {"r = attempt(lambda: os.listdir('/proc/1/root/var/lib'))", `"ENOENT"`, `"EACCES"`},
+		"the internet":         {"r = attempt(lambda: socket.create_connection(('192.0.2.1', 80), 2))", `"ENETUNREACH"`, `"EAFNOSUPPORT"`},
 	} {
+		if d.Isolation() == process.Landlock && c.landlock != "" {
+			c.want = c.landlock
+		}
 		t.Run(what, func(t *testing.T) { h.expect(t, c.code, c.want) })
 	}
 }
 
-func TestWhatASandboxIsLike(t *testing.T) {
-	for what, c := range map[string]struct{ code, want string }{
-		"alone":           {"r = sorted(p for p in os.listdir('/proc') if p.isdigit())", `["1"]`},
-		"no capabilities": {"r = [l.split()[1] for l in open('/proc/self/status') if l.startswith('Cap')]", `["0000000000000000","0000000000000000","0000000000000000","0000000000000000","0000000000000000"]`},
+func TestWhatASandboxIsLike(t *testing.T) { each(t, testWhatASandboxIsLike) }
+
+func testWhatASandboxIsLike(t *testing.T, d *process.Driver) {
+	cases := map[string]struct{ code, want string }{
+		"no capabilities": {"r = [l.split()[1] for l in open('/proc/self/status') if l.startswith('Cap') and not l.startswith('CapBnd')]", `["0000000000000000","0000000000000000","0000000000000000","0000000000000000"]`},
 		"no new ones":     {"r = [l.split()[1] for l in open('/proc/self/status') if l.startswith('NoNewPrivs')]", `["1"]`},
 		"own user":        {"r = os.getuid() >= 1000 and os.getuid() == os.geteuid() == os.getgid() and os.getgroups() == []", `true`},
-		"own host name":   {"r = os.uname().nodename", `"rouse"`},
 		"its descriptors": {"r = sorted(os.readlink('/proc/self/fd/' + f).split(':')[0] for f in os.listdir('/proc/self/fd') if int(f) > 2 and os.path.exists('/proc/self/fd/' + f))", `["pipe","pipe"]`},
-		"loopback":        {"s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname(), 2); r = 'up'", `"up"`},
-		"cgroup hidden":   {"r = os.path.exists('/sys/fs/cgroup')", `false`},
-		"tmp":             {"open('/tmp/x', 'w').write('y'); r = open('/tmp/x').read()", `"y"`},
-		"shared memory":   {"import multiprocessing; q = multiprocessing.Value('i', 7); r = q.value", `7`},
+		"tmp":             {"open(TMP + '/x', 'w').write('y'); r = open(TMP + '/x').read()", `"y"`},
+		"a folder of tmp": {"os.makedirs(TMP + '/a/b'); open(TMP + '/a/x', 'w'); os.rename(TMP + '/a/x', TMP + '/a/b/y'); os.chmod(TMP + '/a/b/y', 0o600); r = os.listdir(TMP + '/a/b')", `["y"]`},
+		"a program":       {"f = open(TMP + '/p', 'w'); f.write('#!/bin/sh\\necho ran'); f.close(); os.chmod(TMP + '/p', 0o755); import subprocess; r = subprocess.run([TMP + '/p'], capture_output=True, text=True).stdout", `"ran\n"`},
 		"threads":         {"import threading; l = []; t = threading.Thread(target=lambda: l.append(1)); t.start(); t.join(); r = l", `[1]`},
 		"subprocess":      {"import subprocess; r = subprocess.run(['sh', '-c', 'echo $((6*7))'], capture_output=True, text=True).stdout", `"42\n"`},
-	} {
-		t.Run(what, func(t *testing.T) { evil(t, rouse.Limits{}).expect(t, c.code, c.want) })
+		"a pair":          {"a, b = socket.socketpair(); a.send(b'x'); r = b.recv(1).decode()", `"x"`},
+		"nothing":         {"open('/dev/null', 'w').write('x'); r = len(open('/dev/urandom', 'rb').read(8))", `8`},
+		"its home":        {"r = os.environ['HOME'] == TMP and os.getcwd() == CODE", `true`},
+	}
+	if d.Isolation() == process.Namespaces {
+		maps.Copy(cases, map[string]struct{ code, want string }{
+			"alone":         {"r = sorted(p for p in os.listdir('/proc') if p.isdigit())", `["1"]`},
+			"bounded":       {"r = [l.split()[1] for l in open('/proc/self/status') if l.startswith('CapBnd')]", `["0000000000000000"]`},
+			"own host name": {"r = os.uname().nodename", `"rouse"`},
+			"loopback":      {"s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname(), 2); r = 'up'", `"up"`},
+			"cgroup hidden": {"r = os.path.exists('/sys/fs/cgroup')", `false`},
+			"shared memory": {"import multiprocessing; q = multiprocessing.Value('i', 7); r = q.value", `7`},
+		})
+	}
+	for what, c := range cases {
+		t.Run(what, func(t *testing.T) { evil(t, d, rouse.Limits{}).expect(t, c.code, c.want) })
 	}
 }
 
 // ends asks for something that the instance does not survive.
-func ends(t *testing.T, l rouse.Limits, code string, status rouse.Status, message string) {
+func ends(t *testing.T, d *process.Driver, l rouse.Limits, code string, status rouse.Status, message string) {
 	t.Helper()
-	h := evil(t, l)
+	h := evil(t, d, l)
 	a := h.ask(t, code)
 	if a.Status != status || a.Failure == nil || !strings.Contains(a.Failure.Message, message) {
 		t.Errorf("%v %+v, not %v %q", a.Status, a.Failure, status, message)
@@ -121,7 +142,9 @@ func ends(t *testing.T, l rouse.Limits, code string, status rouse.Status, messag
 	}
 }
 
-func TestTheEndsOfAFunction(t *testing.T) {
+func TestTheEndsOfAFunction(t *testing.T) { each(t, testTheEndsOfAFunction) }
+
+func testTheEndsOfAFunction(t *testing.T, d *process.Driver) {
 	for what, c := range map[string]struct {
 		code    string
 		status  rouse.Status
@@ -137,20 +160,23 @@ func TestTheEndsOfAFunction(t *testing.T) {
 		"short garbage": {"[os.write(fd, b'\\x01\\0\\0\\0' * 64) for fd in range(3, 10) if attempt(lambda: os.write(fd, b'')) == 0]; time.sleep(60)", rouse.StatusCrashed, "wrote to its connection"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			ends(t, rouse.Limits{}, c.code, c.status, c.message)
+			ends(t, d, rouse.Limits{}, c.code, c.status, c.message)
 		})
 	}
 }
 
-func TestAFailureLeavesTheInstanceAlive(t *testing.T) {
-	h := evil(t, rouse.Limits{Answer: 1 << 20})
+func TestAFailureLeavesTheInstanceAlive(t *testing.T) { each(t, testAFailureLeavesTheInstanceAlive) }
+
+func testAFailureLeavesTheInstanceAlive(t *testing.T, d *process.Driver) {
+	full := map[string]string{process.Namespaces: "No space left", process.Landlock: "File too large"}[d.Isolation()]
+	h := evil(t, d, rouse.Limits{Answer: 1 << 20})
 	for what, c := range map[string]struct{ code, kind, message string }{
 		"exception": {"raise ValueError('no luck')", "ValueError", "no luck"},
 		"not JSON":  {"r = object()", "NotJSON", "not JSON"},
 		"NaN":       {"r = float('nan')", "NotJSON", "not JSON"},
 		"recursion": {"def f(): f()\nf()", "RecursionError", "recursion"},
 		"too large": {"r = 'x' * (2 << 20)", "TooLarge", "limit is 1048576"},
-		"fills tmp": {"f = open('/tmp/big', 'wb', 0)\nwhile True: f.write(b'x' * 65536)", "OSError", "No space left"},
+		"fills tmp": {"f = open(TMP + '/big', 'wb', 0)\nwhile True: f.write(b'x' * 65536)", "OSError", full},
 		"syntax":    {"if", "SyntaxError", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -161,14 +187,16 @@ func TestAFailureLeavesTheInstanceAlive(t *testing.T) {
 			if what == "exception" && (!strings.Contains(a.Failure.Stack, `File "/fn/main.py"`) || strings.Contains(a.Failure.Stack, "/rouse/")) {
 				t.Errorf("the stack is not the function's own:\n%s", a.Failure.Stack)
 			}
-			h.ask(t, "import glob; [os.remove(f) for f in glob.glob('/tmp/*')]")
+			h.ask(t, "import glob; [os.remove(f) for f in glob.glob(TMP + '/*')]")
 			h.expect(t, "r = 1", "1")
 		})
 	}
 }
 
-func TestForksWithoutEndAreBounded(t *testing.T) {
-	h := evil(t, rouse.Limits{Processes: 64})
+func TestForksWithoutEndAreBounded(t *testing.T) { each(t, testForksWithoutEndAreBounded) }
+
+func testForksWithoutEndAreBounded(t *testing.T, d *process.Driver) {
+	h := evil(t, d, rouse.Limits{Processes: 64})
 	a := h.ask(t, `
 n = 0
 try:
@@ -191,6 +219,10 @@ except BlockingIOError: r = n
 }
 
 func TestAFunctionThatNeverReturnsIsEnded(t *testing.T) {
+	each(t, testAFunctionThatNeverReturnsIsEnded)
+}
+
+func testAFunctionThatNeverReturnsIsEnded(t *testing.T, d *process.Driver) {
 	for what, code := range map[string]string{
 		"loop":  "while True: pass",
 		"sleep": "time.sleep(1000)",
@@ -198,7 +230,7 @@ func TestAFunctionThatNeverReturnsIsEnded(t *testing.T) {
 			"if os.fork() == 0:\n  os.setsid()\n  while True: time.sleep(1)\nwhile True: time.sleep(1)",
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := evil(t, rouse.Limits{})
+			h := evil(t, d, rouse.Limits{})
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			_, err := h.Answer(ctx, rouse.Invocation{ID: "id", Event: rouse.Event{Data: fmt.Appendf(nil, "%q", code)}})
@@ -211,8 +243,10 @@ func TestAFunctionThatNeverReturnsIsEnded(t *testing.T) {
 	}
 }
 
-func TestAFloodOfLogsIsCarried(t *testing.T) {
-	h := evil(t, rouse.Limits{})
+func TestAFloodOfLogsIsCarried(t *testing.T) { each(t, testAFloodOfLogsIsCarried) }
+
+func testAFloodOfLogsIsCarried(t *testing.T, d *process.Driver) {
+	h := evil(t, d, rouse.Limits{})
 	h.expect(t, "for i in range(20000): print('x' * 100)\nr = 1", "1")
 	h.sandbox.Drain()
 	h.mu.Lock()
@@ -223,6 +257,7 @@ func TestAFloodOfLogsIsCarried(t *testing.T) {
 }
 
 func TestTheHostsLoopbackIsOutOfReach(t *testing.T) {
+	d := drivers[process.Namespaces]
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +277,7 @@ func TestTheHostsLoopbackIsOutOfReach(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	code := fmt.Sprintf("r = attempt(lambda: socket.create_connection(('127.0.0.1', %d), 2))", port)
 	for _, egress := range []bool{false, true} {
-		h := boot(t, rouse.Function{Runtime: "python3", Handler: "main.main", Egress: egress}, python)
+		h := boot(t, d, rouse.Function{Runtime: "python3", Handler: "main.main", Egress: egress}, python)
 		h.expect(t, code, `"ECONNREFUSED"`)
 		// The link-local address of cloud metadata services.
 		a := h.ask(t, "r = attempt(lambda: socket.create_connection(('169.254.169.254', 80), 2).recv(1))")
@@ -258,6 +293,7 @@ func TestTheHostsLoopbackIsOutOfReach(t *testing.T) {
 }
 
 func TestEgressReachesOtherAddresses(t *testing.T) {
+	d := drivers[process.Namespaces]
 	// An address of this host that is not loopback stands for the world.
 	var ip string
 	addrs, _ := net.InterfaceAddrs()
@@ -286,12 +322,14 @@ func TestEgressReachesOtherAddresses(t *testing.T) {
 	}()
 	code := fmt.Sprintf("r = attempt(lambda: socket.create_connection(('%s', %d), 2).recv(100).decode())", ip, l.Addr().(*net.TCPAddr).Port)
 	for egress, want := range map[bool]string{false: `"ENETUNREACH"`, true: `"welcome"`} {
-		h := boot(t, rouse.Function{Runtime: "python3", Handler: "main.main", Egress: egress}, python)
+		h := boot(t, d, rouse.Function{Runtime: "python3", Handler: "main.main", Egress: egress}, python)
 		h.expect(t, code, want)
 	}
 }
 
-func TestCodeThatCantBeLoadedSaysWhy(t *testing.T) {
+func TestCodeThatCantBeLoadedSaysWhy(t *testing.T) { each(t, testCodeThatCantBeLoadedSaysWhy) }
+
+func testCodeThatCantBeLoadedSaysWhy(t *testing.T, d *process.Driver) {
 	for what, c := range map[string]struct {
 		runtime, handler, file, code string
 		status                       rouse.Status
@@ -310,7 +348,7 @@ func TestCodeThatCantBeLoadedSaysWhy(t *testing.T) {
 		"node exits":       {"nodejs", "main.main", "main.js", "process.exit(9)", rouse.StatusCrashed, "Crashed", "code 9"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := try(t, rouse.Function{Runtime: c.runtime, Handler: c.handler}, map[string]string{c.file: c.code})
+			_, err := try(t, d, rouse.Function{Runtime: c.runtime, Handler: c.handler}, map[string]string{c.file: c.code})
 			var b *rouse.BootError
 			if !errors.As(err, &b) || b.Status != c.status || b.Type != c.kind || !strings.Contains(b.Message, c.message) {
 				t.Errorf("%v", err)
@@ -319,8 +357,10 @@ func TestCodeThatCantBeLoadedSaysWhy(t *testing.T) {
 	}
 }
 
-func TestALoadThatNeverEndsIsTimedOut(t *testing.T) {
-	_, err := try(t, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Timeout: rouse.Duration(300 * time.Millisecond)}},
+func TestALoadThatNeverEndsIsTimedOut(t *testing.T) { each(t, testALoadThatNeverEndsIsTimedOut) }
+
+func testALoadThatNeverEndsIsTimedOut(t *testing.T, d *process.Driver) {
+	_, err := try(t, d, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Timeout: rouse.Duration(300 * time.Millisecond)}},
 		map[string]string{"main.py": "while True: pass"})
 	var b *rouse.BootError
 	if !errors.As(err, &b) || b.Status != rouse.StatusTimedOut {
@@ -328,8 +368,10 @@ func TestALoadThatNeverEndsIsTimedOut(t *testing.T) {
 	}
 }
 
-func TestClosedSandboxesLeaveNothing(t *testing.T) {
-	h := evil(t, rouse.Limits{})
+func TestClosedSandboxesLeaveNothing(t *testing.T) { each(t, testClosedSandboxesLeaveNothing) }
+
+func testClosedSandboxesLeaveNothing(t *testing.T, d *process.Driver) {
+	h := evil(t, d, rouse.Limits{})
 	h.expect(t, "r = [os.fork() or time.sleep(1000) for _ in range(5)] and 1", "1")
 	fds := len(entries(t, "/proc/self/fd"))
 	_ = h.Close()

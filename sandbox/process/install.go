@@ -36,6 +36,10 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 	if err != nil {
 		return err
 	}
+	if d.name != Namespaces {
+		return rouse.Errorf(rouse.NotImplemented, "install dependencies", "",
+			"an installation needs a network of its own, which the isolation tier %s has not; bring the packages in the bundle (pip install --target, npm install), or run the server where namespaces are allowed (rouse doctor says what to change)", d.name)
+	}
 	binds := append(prefix(rt), bind{from: out, to: "/out", writable: true})
 	for _, config := range []string{"/etc/pip.conf", "/etc/npmrc"} {
 		if _, err := os.Stat(config); err == nil {
@@ -50,7 +54,7 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 	if err := os.Chown(out, firstUser+r.user, firstUser+r.user); err != nil {
 		return err
 	}
-	if err := r.group.Set(limits(rouse.Limits{Memory: installMemory, Processes: 1024})); err != nil {
+	if err := r.walls.limit(r, rouse.Limits{Memory: installMemory, Processes: 1024}); err != nil {
 		return err
 	}
 	n, err := openNetwork(r, d.log)

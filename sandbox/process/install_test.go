@@ -8,6 +8,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/contract/native"
+	"github.com/rouse-run/rouse/sandbox/process"
 )
 
 func TestInstalledPackagesAreThere(t *testing.T) {
@@ -20,7 +21,7 @@ func TestInstalledPackagesAreThere(t *testing.T) {
 		t.Run(rt, func(t *testing.T) {
 			out := t.TempDir()
 			var said []string
-			err := driver.Install(t.Context(), rt, code(t, c.files), out, func(s string) { said = append(said, s) })
+			err := drivers[process.Namespaces].Install(t.Context(), rt, code(t, c.files), out, func(s string) { said = append(said, s) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,7 +32,7 @@ func TestInstalledPackagesAreThere(t *testing.T) {
 			f := function(rouse.Function{Runtime: rt, Handler: "main.main"})
 			f.Deps = rouse.DigestOf([]byte(out))
 			var k native.Contract
-			h.sandbox, err = driver.Open(t.Context(), rouse.Spec{Function: f, Code: code(t, c.use), Deps: out, Program: k.Program(f), Log: h.log})
+			h.sandbox, err = drivers[process.Namespaces].Open(t.Context(), rouse.Spec{Function: f, Code: code(t, c.use), Deps: out, Program: k.Program(f), Log: h.log})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +47,7 @@ func TestInstalledPackagesAreThere(t *testing.T) {
 
 func TestAPackageThatIsNotThereSaysSo(t *testing.T) {
 	files := map[string]string{"requirements.txt": "no-such-package-of-rouse==1\n"}
-	err := driver.Install(t.Context(), "python3", code(t, files), t.TempDir(), nil)
+	err := drivers[process.Namespaces].Install(t.Context(), "python3", code(t, files), t.TempDir(), nil)
 	if rouse.KindOf(err) != rouse.Invalid || !strings.Contains(err.Error(), "no-such-package-of-rouse") {
 		t.Errorf("%v", err)
 	}
@@ -54,7 +55,7 @@ func TestAPackageThatIsNotThereSaysSo(t *testing.T) {
 
 func TestInstalledFilesAreReadableAndOurs(t *testing.T) {
 	out := t.TempDir()
-	if err := driver.Install(t.Context(), "python3", code(t, map[string]string{"requirements.txt": "six==1.16.0\n"}), out, nil); err != nil {
+	if err := drivers[process.Namespaces].Install(t.Context(), "python3", code(t, map[string]string{"requirements.txt": "six==1.16.0\n"}), out, nil); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(out, "six.py"))

@@ -7,17 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rouse-run/rouse/internal/cgroup"
 	"github.com/rouse-run/rouse/sandbox/process/stage"
-)
-
-// firstUser and users are the host's ids that stand behind those inside.
-const (
-	firstUser = 300000
-	users     = 65536
 )
 
 // A spawner starts processes from one thread that never ends: the kernel kills
@@ -59,7 +53,7 @@ type launch struct {
 	stderr *os.File
 }
 
-// launch starts a stage in namespaces of its own and sends it its plan.
+// launch starts a stage behind the tier's walls and sends it its plan.
 func (d *Driver) launch(l launch, control interface{ Write([]byte) (int, error) }) (*exec.Cmd, error) {
 	var files []*os.File
 	file := func(fd int) *os.File {
@@ -88,15 +82,7 @@ func (d *Driver) launch(l launch, control interface{ Write([]byte) (int, error) 
 	} else {
 		cmd.Stderr = l.stderr
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
-			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
-		UidMappings:                []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstUser, Size: users}},
-		GidMappings:                []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstUser, Size: users}},
-		GidMappingsEnableSetgroups: true,
-		Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
-		Pdeathsig:                  syscall.SIGKILL,
-	}
+	cmd.SysProcAttr = d.tier.attributes()
 	if l.cgroup >= 0 {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, l.cgroup
 	}
@@ -113,4 +99,24 @@ func (d *Driver) launch(l launch, control interface{ Write([]byte) (int, error) 
 		return nil, fmt.Errorf("start a sandbox: %w", err)
 	}
 	return cmd, nil
+}
+
+func closeGroup(g *cgroup.Group) error {
+	if g == nil {
+		return nil
+	}
+	return g.Close()
+}
+
+func groupFD(g *cgroup.Group) int {
+	if g == nil {
+		return -1
+	}
+	return g.FD()
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
 }

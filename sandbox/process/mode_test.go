@@ -13,14 +13,15 @@ import (
 	"github.com/rouse-run/rouse"
 	contracthttp "github.com/rouse-run/rouse/contract/http"
 	"github.com/rouse-run/rouse/contract/stdio"
+	"github.com/rouse-run/rouse/sandbox/process"
 )
 
 // under boots f with a contract.
-func under(t testing.TB, c rouse.Contract, f rouse.Function, dir string) *house {
+func under(t testing.TB, d *process.Driver, c rouse.Contract, f rouse.Function, dir string) *house {
 	t.Helper()
 	f = function(f)
 	h := &house{}
-	s, err := driver.Open(t.Context(), rouse.Spec{Function: f, Code: dir, Program: c.Program(f), Log: h.log})
+	s, err := d.Open(t.Context(), rouse.Spec{Function: f, Code: dir, Program: c.Program(f), Log: h.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,9 @@ func main() {
 	}))
 }`
 
-func TestHTTPServersOfAnyKind(t *testing.T) {
+func TestHTTPServersOfAnyKind(t *testing.T) { each(t, testHTTPServersOfAnyKind) }
+
+func testHTTPServersOfAnyKind(t *testing.T, d *process.Driver) {
 	for what, c := range map[string]struct{ runtime, handler, dir string }{
 		"python": {"python3", "main.py", code(t, map[string]string{"main.py": `
 import http.server, os
@@ -80,7 +83,7 @@ http.createServer((q, s) => { let b = ''; q.on('data', d => b += d); q.on('end',
 		"go": {"executable", "bootstrap", goProgram(t, goServer)},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := under(t, contracthttp.Contract{}, rouse.Function{Runtime: c.runtime, Handler: c.handler, Contract: "http"}, c.dir)
+			h := under(t, d, contracthttp.Contract{}, rouse.Function{Runtime: c.runtime, Handler: c.handler, Contract: "http"}, c.dir)
 			for i := range 3 {
 				in := rouse.Invocation{ID: "id", Event: rouse.Event{Data: []byte("body"), HTTP: &rouse.Request{Method: "POST", Path: fmt.Sprint("/", i), Query: "q=1"}}}
 				a, err := h.Answer(t.Context(), in)
@@ -95,7 +98,9 @@ http.createServer((q, s) => { let b = ''; q.on('data', d => b += d); q.on('end',
 	}
 }
 
-func TestProgramsFromInputToOutput(t *testing.T) {
+func TestProgramsFromInputToOutput(t *testing.T) { each(t, testProgramsFromInputToOutput) }
+
+func testProgramsFromInputToOutput(t *testing.T, d *process.Driver) {
 	for what, c := range map[string]struct{ runtime, handler, dir string }{
 		"python":     {"python3", "main.py", code(t, map[string]string{"main.py": "import sys\nprint('hello ' + sys.stdin.read())\nprint('aside', file=sys.stderr)\n"})},
 		"node":       {"nodejs", "main.js", code(t, map[string]string{"main.js": "console.log('hello ' + require('fs').readFileSync(0)); console.error('aside')"})},
@@ -103,9 +108,9 @@ func TestProgramsFromInputToOutput(t *testing.T) {
 		"python 2.7": {"python2.7", "main.py", code(t, map[string]string{"main.py": "import sys\nprint 'hello ' + sys.stdin.read()\nsys.stderr.write('aside\\n')\n"})},
 	} {
 		t.Run(what, func(t *testing.T) {
-			has(t, c.runtime)
+			has(t, d, c.runtime)
 			for range 2 { // a process each
-				h := under(t, stdio.Contract{}, rouse.Function{Runtime: c.runtime, Handler: c.handler, Contract: "stdio"}, c.dir)
+				h := under(t, d, stdio.Contract{}, rouse.Function{Runtime: c.runtime, Handler: c.handler, Contract: "stdio"}, c.dir)
 				a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Event: rouse.Event{Data: []byte("ada")}})
 				if err != nil || a.Status != rouse.StatusAnswered || string(a.Result) != "hello ada\n" {
 					t.Fatalf("%v %+v %q\n%s", err, a, a.Result, h.printed())
@@ -120,9 +125,9 @@ func TestProgramsFromInputToOutput(t *testing.T) {
 }
 
 // has skips a test of a runtime that this host lacks.
-func has(t *testing.T, runtime string) {
+func has(t *testing.T, d *process.Driver, runtime string) {
 	t.Helper()
-	for _, rt := range driver.Runtimes() {
+	for _, rt := range d.Runtimes() {
 		if rt.Name == runtime {
 			return
 		}
@@ -135,16 +140,20 @@ func has(t *testing.T, runtime string) {
 	t.Skipf("this host has no %s", runtime)
 }
 
-func TestAnExecutableThatIsNone(t *testing.T) {
+func TestAnExecutableThatIsNone(t *testing.T) { each(t, testAnExecutableThatIsNone) }
+
+func testAnExecutableThatIsNone(t *testing.T, d *process.Driver) {
 	dir := code(t, map[string]string{"run": "this is no program"})
-	h := under(t, stdio.Contract{}, rouse.Function{Runtime: "executable", Handler: "run", Contract: "stdio"}, dir)
+	h := under(t, d, stdio.Contract{}, rouse.Function{Runtime: "executable", Handler: "run", Contract: "stdio"}, dir)
 	a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id"})
 	if err != nil || a.Status == rouse.StatusAnswered || !strings.Contains(h.printed(), "exec format error") {
 		t.Errorf("%v %+v %q", err, a, h.printed())
 	}
 }
 
-func TestAsyncHandlersAndStreams(t *testing.T) {
+func TestAsyncHandlersAndStreams(t *testing.T) { each(t, testAsyncHandlersAndStreams) }
+
+func testAsyncHandlersAndStreams(t *testing.T, d *process.Driver) {
 	for what, c := range map[string]struct {
 		runtime string
 		files   map[string]string
@@ -170,7 +179,7 @@ export async function main (event, context) {
 }`}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := boot(t, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
+			h := boot(t, d, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
 			for range 3 {
 				h.expect(t, "x", `["x","id",true]`)
 			}
@@ -198,7 +207,9 @@ func (r *reply) Write(b []byte) (int, error) {
 	return r.body.Write(b)
 }
 
-func TestHTTPEventsAndAnswers(t *testing.T) {
+func TestHTTPEventsAndAnswers(t *testing.T) { each(t, testHTTPEventsAndAnswers) }
+
+func testHTTPEventsAndAnswers(t *testing.T, d *process.Driver) {
 	for what, c := range map[string]struct {
 		runtime string
 		files   map[string]string
@@ -225,7 +236,7 @@ exports.main = (event, context) => {
 }`}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := boot(t, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
+			h := boot(t, d, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
 			for _, c := range []struct {
 				path, body, want, kind string
 				status                 int
@@ -259,7 +270,9 @@ exports.main = (event, context) => {
 }
 
 // With concurrency, events meet in one instance, and each has its own lines.
-func TestManyEventsAtOnce(t *testing.T) {
+func TestManyEventsAtOnce(t *testing.T) { each(t, testManyEventsAtOnce) }
+
+func testManyEventsAtOnce(t *testing.T, d *process.Driver) {
 	const n = 8
 	for what, c := range map[string]struct {
 		runtime string
@@ -299,7 +312,7 @@ exports.main = async event => {
 }`, n)}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := boot(t, rouse.Function{Runtime: c.runtime, Handler: "main.main", Limits: rouse.Limits{Concurrency: n}}, c.files)
+			h := boot(t, d, rouse.Function{Runtime: c.runtime, Handler: "main.main", Limits: rouse.Limits{Concurrency: n}}, c.files)
 			var wg sync.WaitGroup
 			for i := range n {
 				wg.Go(func() {
@@ -329,8 +342,10 @@ exports.main = async event => {
 	}
 }
 
-func TestACrowdSharesTheEnd(t *testing.T) {
-	h := boot(t, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Concurrency: 4}},
+func TestACrowdSharesTheEnd(t *testing.T) { each(t, testACrowdSharesTheEnd) }
+
+func testACrowdSharesTheEnd(t *testing.T, d *process.Driver) {
+	h := boot(t, d, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Concurrency: 4}},
 		map[string]string{"main.py": "import os, time\ndef main(event):\n    time.sleep(0.05) if event else time.sleep(100)\n    os._exit(5)\n"})
 	var wg sync.WaitGroup
 	for i := range 4 {

@@ -47,7 +47,8 @@ func (d *Driver) kindOf(spec rouse.Spec) (kind, rouse.Runtime, error) {
 		return k, rt, rouse.Errorf(rouse.Invalid, "open sandbox", spec.Function.Ref.String(),
 			"an executable speaks the contract http or stdio; deploy it with one of them")
 	}
-	return k, rt, nil
+	k, err = d.tier.adapt(k, rt, spec)
+	return k, rt, err
 }
 
 func (d *Driver) nursery(k kind, rt rouse.Runtime, spec rouse.Spec) (*nursery, error) {

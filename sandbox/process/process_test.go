@@ -17,32 +17,61 @@ import (
 	"github.com/rouse-run/rouse/sandbox/process"
 )
 
-// driver is one for all tests: a zygote takes its time.
-var driver *process.Driver
+// drivers are one per tier, the same for all tests: a zygote takes its time.
+var drivers = map[string]*process.Driver{}
+
+// quick keeps the race detector from waiting at the end of a process.
+const quick = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(insideVariable) != "" {
+		os.Exit(inside(m))
+	}
 	if os.Geteuid() != 0 {
 		fmt.Println("skipped: sandboxes of namespaces need root")
 		return
 	}
-	dir, err := os.MkdirTemp("", "rouse-process-")
-	if err != nil {
-		panic(err)
+	// Else every probe of the doctor takes a second under the race detector.
+	_ = os.Setenv("GORACE", quick)
+	code := 1
+	for _, tier := range []string{process.Namespaces, process.Landlock} {
+		dir, err := os.MkdirTemp("", "rouse-process-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		drivers[tier], err = open(dir, tier)
+		if err != nil {
+			panic(err)
+		}
 	}
-	driver, err = process.New(context.Background(), process.Config{
-		Dir: dir, Name: fmt.Sprintf("rouse-test-%d", os.Getpid()), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	code = m.Run()
+	for _, d := range drivers {
+		if err := d.Close(); err != nil {
+			fmt.Println("close:", err)
+			code = 1
+		}
+	}
+	if code != 0 {
+		os.Exit(code)
+	}
+}
+
+// open opens a driver that keeps its files in dir.
+func open(dir, isolation string) (*process.Driver, error) {
+	return process.New(context.Background(), process.Config{
+		Dir: dir, Name: "rouse-test-" + filepath.Base(dir) + "-" + isolation, Isolation: isolation,
+		Log:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Shims: map[string]process.Shim{native.Name: {Python: native.Python, Node: native.Node}},
 	})
-	if err != nil {
-		panic(err)
+}
+
+// each runs a test once per tier.
+func each(t *testing.T, f func(*testing.T, *process.Driver)) {
+	t.Helper()
+	for _, tier := range []string{process.Namespaces, process.Landlock} {
+		t.Run(tier, func(t *testing.T) { f(t, drivers[tier]) })
 	}
-	code := m.Run()
-	if err := driver.Close(); err != nil {
-		fmt.Println("close:", err)
-		code = 1
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
 }
 
 // A house is a booted function and what it printed.
@@ -98,14 +127,14 @@ func code(t testing.TB, files map[string]string) string {
 }
 
 // try boots a function with the native contract.
-func try(t testing.TB, f rouse.Function, files map[string]string) (*house, error) {
+func try(t testing.TB, d *process.Driver, f rouse.Function, files map[string]string) (*house, error) {
 	t.Helper()
 	f = function(f)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(f.Limits.Timeout))
 	defer cancel()
 	h := &house{}
 	var c native.Contract
-	s, err := driver.Open(ctx, rouse.Spec{Function: f, Code: code(t, files), Program: c.Program(f), Log: h.log})
+	s, err := d.Open(ctx, rouse.Spec{Function: f, Code: code(t, files), Program: c.Program(f), Log: h.log})
 	if err != nil {
 		return h, err
 	}
@@ -115,9 +144,9 @@ func try(t testing.TB, f rouse.Function, files map[string]string) (*house, error
 	return h, err
 }
 
-func boot(t testing.TB, f rouse.Function, files map[string]string) *house {
+func boot(t testing.TB, d *process.Driver, f rouse.Function, files map[string]string) *house {
 	t.Helper()
-	h, err := try(t, f, files)
+	h, err := try(t, d, f, files)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, h.printed())
 	}
@@ -154,14 +183,16 @@ var hello = map[string]map[string]string{
 	"nodejs":  {"main.js": "exports.main = (event, context) => { console.log('to', event.name); return { hello: event.name } }\n"},
 }
 
-func TestHello(t *testing.T) {
-	for _, rt := range driver.Runtimes() {
+func TestHello(t *testing.T) { each(t, testHello) }
+
+func testHello(t *testing.T, d *process.Driver) {
+	for _, rt := range d.Runtimes() {
 		files := hello[map[string]string{"python": "python3", "node": "nodejs"}[rt.Family]]
 		if files == nil {
 			continue
 		}
 		t.Run(rt.Name, func(t *testing.T) {
-			h := boot(t, rouse.Function{Runtime: rt.Name, Handler: "main.main"}, files)
+			h := boot(t, d, rouse.Function{Runtime: rt.Name, Handler: "main.main"}, files)
 			for _, name := range []string{"ada", "grace", "Zoë"} {
 				h.expect(t, map[string]string{"name": name}, `{"hello":"`+name+`"}`)
 			}

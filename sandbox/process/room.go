@@ -12,17 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/internal/cgroup"
 )
 
-// A room is a process in namespaces and a control group of its own, which
-// waits to be told what to become, or has become it.
+// A room is a process behind walls of its own, which waits to be told what to
+// become, or has become it.
 type room struct {
 	id      int64
-	user    int // inside its user namespace
-	pid     int // on the host, of the first process of its pid namespace
+	user    int // to become; 0 is to stay what the stage is
+	pid     int // on the host, of its first process
 	pidfd   int
-	group   *cgroup.Group // nil where the host has none for us
+	walls   walls
 	control *net.UnixConn // to the code of ours that waits inside; nil once it has become the function
 	input   *os.File      // what we write comes in
 	output  *os.File      // what it writes
@@ -33,7 +32,6 @@ type room struct {
 	exit   rouse.Exit // read only after done
 	closed sync.Once
 	taps   sync.WaitGroup
-	free   func() // gives back what the driver lent
 }
 
 // ends are the descriptors of a room that go inside.
@@ -138,7 +136,9 @@ func (r *room) hello(timeout time.Duration) error {
 	if r.pid <= 0 {
 		return errors.New("the kernel did not tell a sandbox's pid")
 	}
-	r.pidfd, err = unix.PidfdOpen(r.pid, 0)
+	if r.pidfd < 0 {
+		r.pidfd, err = unix.PidfdOpen(r.pid, 0)
+	}
 	return err
 }
 
@@ -173,19 +173,14 @@ func (r *room) ended(status unix.WaitStatus) {
 	default:
 		r.exit.Code = status.ExitStatus()
 	}
-	if r.group != nil && r.group.OOM() > 0 {
-		r.exit.OutOfMemory = true
-	}
+	r.exit.OutOfMemory = r.walls.clear(r)
 	close(r.done)
 }
 
 // close kills all that runs in the room and gives back what it holds.
 func (r *room) close() {
 	r.closed.Do(func() {
-		if r.pidfd >= 0 {
-			// The first process of a pid namespace takes all others along.
-			_ = unix.PidfdSendSignal(r.pidfd, unix.SIGKILL, nil, 0)
-		}
+		r.walls.kill(r)
 		_ = r.control.Close() // one that waits for a start ends
 		_ = r.input.Close()
 		_ = r.output.Close()
@@ -194,7 +189,7 @@ func (r *room) close() {
 		if r.pidfd >= 0 {
 			_ = unix.Close(r.pidfd)
 		}
-		r.free()
+		r.walls.free()
 	})
 }
 

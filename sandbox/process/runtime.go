@@ -31,8 +31,8 @@ type found struct {
 // findRuntimes asks every CPython >= 3.8, Python 2.7 and Node >= 18 that the
 // host has for its version: in PATH, /usr/bin, /usr/local/bin, and where pyenv
 // and nvm keep theirs. Answers are kept in the file cache, for an interpreter
-// takes its time.
-func findRuntimes(ctx context.Context, cache string) []rouse.Runtime {
+// takes its time; those that are not usable are left out.
+func findRuntimes(ctx context.Context, cache string, usable func(path string) bool) []rouse.Runtime {
 	known := map[string]found{}
 	if b, err := os.ReadFile(cache); err == nil {
 		_ = json.Unmarshal(b, &known) // a damaged one is asked again
@@ -73,7 +73,7 @@ func findRuntimes(ctx context.Context, cache string) []rouse.Runtime {
 	var all []rouse.Runtime
 	for _, path := range candidates() { // in the order of preference
 		f, ok := now[path]
-		if ok && !slices.ContainsFunc(all, func(r rouse.Runtime) bool { return r.Name == f.Runtime.Name }) {
+		if ok && usable(path) && !slices.ContainsFunc(all, func(r rouse.Runtime) bool { return r.Name == f.Runtime.Name }) {
 			all = append(all, f.Runtime)
 		}
 	}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,9 @@ type start struct {
 	Namespace   rouse.Namespace   `json:"namespace"`
 	Version     int               `json:"version"`
 	Memory      int64             `json:"memory"`
+	Code        string            `json:"code"`   // folder of the bundle
+	Deps        string            `json:"deps"`   // folder of dependencies that are not loaded yet
+	Filter      string            `json:"filter"` // seccomp program in hex, where not the usual one
 }
 
 // Open implements rouse.Driver.
@@ -83,90 +87,80 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 	f := spec.Function
 	s.stdout.listen(spec.Log)
 	s.stderr.listen(spec.Log)
-	if s.group != nil {
-		if err := s.group.Set(limits(f.Limits)); err != nil {
-			return err
-		}
+	if err := s.walls.limit(s.room, f.Limits); err != nil {
+		return err
 	}
-	if f.Egress {
-		n, err := openNetwork(s.room, s.driver.log)
-		if err != nil {
-			return err
-		}
-		s.net = n
-	}
-	places := []string{"/fn"}
-	code, err := detach(spec.Code, readOnly)
+	p, err := s.driver.tier.place(s, k, rt, spec)
 	if err != nil {
 		return err
 	}
-	mounts := []int{code}
-	if spec.Deps != "" && k.deps == "" {
-		deps, err := detach(spec.Deps, readOnly)
-		if err != nil {
-			_ = unix.Close(code)
-			return err
-		}
-		mounts, places = append(mounts, deps), append(places, "/deps")
-	}
-	env := environment(spec)
+	env := environment(spec, p)
 	if k.how == "program" {
-		return s.room.start(program(rt, spec, env, places), mounts)
+		return s.room.start(program(rt, spec, env, p), p.fds)
 	}
-	m := start{User: s.user, Mounts: places, Tmp: f.Limits.Tmp, Env: env, Handler: f.Handler, Shim: spec.Program.Shim,
+	m := start{User: s.user, Mounts: p.mounts, Tmp: f.Limits.Tmp, Env: env, Handler: f.Handler, Shim: spec.Program.Shim,
 		Mode:        [...]string{"worker", "serve", "once"}[spec.Program.Mode],
 		Concurrency: f.Limits.Concurrency, Answer: f.Limits.Answer, Name: f.Name, Namespace: f.Namespace,
-		Version: f.Version, Memory: f.Limits.Memory}
-	switch k.how {
-	case "python":
-		return s.room.start(m, mounts)
-	case "worker":
-		into := stage.Start{Args: []string{rt.Path, "-S", "-B", "-u", "/rouse/worker.py"},
-			Env: []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONIOENCODING=utf-8"},
-			Dir: "/fn", Tmp: f.Limits.Tmp, Mounts: places}
-		if err := s.room.start(into, mounts); err != nil {
+		Version: f.Version, Memory: f.Limits.Memory, Code: p.code, Filter: hex.EncodeToString(p.filter)}
+	if k.deps == "" {
+		m.Deps = p.deps
+	}
+	switch {
+	case k.how == "python":
+		return s.room.start(m, p.fds)
+	case k.how == "worker":
+		if err := s.room.start(worker(rt, s.driver.own, f, p), p.fds); err != nil {
 			return err
 		}
-		return frame.WriteJSON(s.input, frame.Start, 0, m)
-	}
-	defer func() {
-		for _, fd := range mounts {
-			_ = unix.Close(fd)
+		if rt.Family == "node" {
+			if err := s.answered(); err != nil {
+				return err
+			}
 		}
-	}()
-	if err := s.furnish(mounts, places, f.Limits.Tmp); err != nil {
-		return err
 	}
 	return frame.WriteJSON(s.input, frame.Start, 0, m)
 }
 
 // environment is what the function's code finds in its environment.
-func environment(spec rouse.Spec) map[string]string {
+func environment(spec rouse.Spec, p place) map[string]string {
 	f := spec.Function
-	env := map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "function",
+	env := map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": p.tmp, "TMPDIR": p.tmp, "LANG": "C.UTF-8", "USER": "function",
 		"ROUSE_FUNCTION": f.Name, "ROUSE_NAMESPACE": string(f.Namespace), "ROUSE_VERSION": strconv.Itoa(f.Version),
 		"ROUSE_MEMORY": strconv.FormatInt(f.Limits.Memory>>20, 10)}
 	if spec.Program.Mode == rouse.ModeServe {
-		env["PORT"] = strconv.Itoa(spec.Program.Port)
+		env["PORT"] = strconv.Itoa(p.port)
 	}
-	if spec.Deps != "" {
-		env["PYTHONPATH"] = "/deps"
-		env["PATH"] = "/deps/bin:/deps/node_modules/.bin:" + env["PATH"]
+	if p.deps != "" {
+		env["PYTHONPATH"] = p.deps
+		env["PATH"] = p.deps + "/bin:" + p.deps + "/node_modules/.bin:" + env["PATH"]
 	}
 	maps.Copy(env, f.Env)
 	return env
 }
 
 // program is the start of code that runs as a program of its own.
-func program(rt rouse.Runtime, spec rouse.Spec, env map[string]string, places []string) stage.Start {
-	file := path.Join("/fn", spec.Function.Handler)
-	start := stage.Start{Args: []string{file}, Dir: "/fn", Tmp: spec.Function.Limits.Tmp, Mounts: places,
+func program(rt rouse.Runtime, spec rouse.Spec, env map[string]string, p place) stage.Start {
+	file := path.Join(p.code, spec.Function.Handler)
+	start := stage.Start{Args: []string{file}, Dir: p.code, Tmp: spec.Function.Limits.Tmp, Mounts: p.mounts, Data: p.data, Filter: p.filter,
 		Stdin: spec.Program.Mode == rouse.ModeOnce}
 	if rt.Path != "" {
 		start.Args = []string{rt.Path, file}
 	}
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		start.Env = append(start.Env, k+"="+env[k])
+	}
+	return start
+}
+
+// worker is the start of a worker that no warm one stands for. It empties its
+// environment when it becomes the function.
+func worker(rt rouse.Runtime, own string, f rouse.Function, p place) stage.Start {
+	start := stage.Start{Dir: p.code, Tmp: f.Limits.Tmp, Mounts: p.mounts, Data: p.data, Filter: p.filter,
+		Env: []string{"PATH=/usr/bin:/bin", "HOME=" + p.tmp, "LANG=C.UTF-8", "PYTHONIOENCODING=utf-8"}}
+	if rt.Family == "node" {
+		start.Args = []string{rt.Path, "--no-warnings", own + "/worker.cjs"}
+	} else {
+		start.Args = []string{rt.Path, "-S", "-B", "-u", own + "/worker.py"}
 	}
 	return start
 }
@@ -215,16 +209,11 @@ func (s *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, er
 	return s.exit.Code, err
 }
 
-func (s *sandbox) kill() { _ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0) }
+func (s *sandbox) kill() { s.walls.kill(s.room) }
 
 // Dial implements rouse.Sandbox.
 func (s *sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
-	var c net.Conn
-	err := s.inside(func() (err error) {
-		c, err = (&net.Dialer{}).DialContext(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		return err
-	})
-	return c, err
+	return s.walls.dial(ctx, s.room, port)
 }
 
 // inside runs f on a thread that is in the room's network namespace. A socket
@@ -255,10 +244,7 @@ func onThread(f func() error) error {
 }
 
 // Drain implements rouse.Sandbox.
-func (s *sandbox) Drain() {
-	s.stdout.drain()
-	s.stderr.drain()
-}
+func (s *sandbox) Drain() { drain(s.stdout, s.stderr) }
 
 // Done implements rouse.Sandbox.
 func (s *sandbox) Done() <-chan struct{} { return s.done }
@@ -270,13 +256,7 @@ func (s *sandbox) Exit() rouse.Exit {
 }
 
 // Usage implements rouse.Sandbox.
-func (s *sandbox) Usage() rouse.Usage {
-	if s.group == nil {
-		return rouse.Usage{}
-	}
-	now, peak := s.group.Memory()
-	return rouse.Usage{Memory: now, Peak: peak, CPU: s.group.CPU(), OOM: s.group.OOM()}
-}
+func (s *sandbox) Usage() rouse.Usage { return s.walls.usage(s.room) }
 
 // Close implements rouse.Sandbox.
 func (s *sandbox) Close() error {

@@ -13,7 +13,7 @@ import (
 // newProgramRoom makes a room whose stage waits to be told which program of
 // the host or the bundle to become.
 func (d *Driver) newProgramRoom(more ...bind) (*room, error) {
-	plan, mounts, err := root(append(more, bind{from: d.inside, to: "/rouse"})...)
+	plan, mounts, err := d.tier.plan(append(more, bind{from: d.inside, to: d.own})...)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (d *Driver) newProgramRoom(more ...bind) (*room, error) {
 // newNodeRoom makes a room in which a generic Node worker waits for its start.
 // Node can't fork, and takes 25 ms to start: it is done ahead.
 func (d *Driver) newNodeRoom(rt rouse.Runtime) (*room, error) {
-	plan, mounts, err := root(append(prefix(rt), bind{from: d.inside, to: "/rouse"})...)
+	plan, mounts, err := d.tier.plan(append(prefix(rt), bind{from: d.inside, to: d.own})...)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (d *Driver) newNodeRoom(rt rouse.Runtime) (*room, error) {
 		return nil, err
 	}
 	plan.User, plan.Filter, plan.Keep, plan.Loopback = r.user, d.filter, true, true
-	plan.Args = []string{rt.Path, "--no-warnings", "/rouse/worker.cjs"}
+	plan.Args = []string{rt.Path, "--no-warnings", d.own + "/worker.cjs"}
 	plan.Env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"}
 	if err := d.inhabit(r, launch{plan: plan, mounts: mounts, ends: inside}); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (d *Driver) newNodeRoom(rt rouse.Runtime) (*room, error) {
 
 // inhabit starts a stage in r and sees to its end.
 func (d *Driver) inhabit(r *room, l launch) error {
-	l.cgroup = groupFD(r.group)
+	l.cgroup = r.walls.cgroup()
 	cmd, err := d.launch(l, r.control)
 	if err != nil {
 		close(r.done)
@@ -66,8 +66,8 @@ func (d *Driver) inhabit(r *room, l launch) error {
 		return err
 	}
 	r.pid = cmd.Process.Pid
-	if r.pidfd, err = unix.PidfdOpen(r.pid, 0); err == nil && r.group != nil && l.cgroup < 0 {
-		err = r.group.Add(r.pid)
+	if r.pidfd, err = unix.PidfdOpen(r.pid, 0); err == nil && l.cgroup < 0 {
+		err = r.walls.enter(r)
 	}
 	d.waiting.Go(func() {
 		_ = cmd.Wait()

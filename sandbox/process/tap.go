@@ -20,13 +20,14 @@ const maxLine = 16 << 10
 type tap struct {
 	file   *os.File
 	conn   syscall.RawConn
+	fd     int32 // of file, valid until ended
 	stream rouse.Stream
 
 	mu    sync.Mutex
 	log   func(rouse.Line) // guarded by mu
 	rest  []byte           // guarded by mu; an unfinished line
 	last  []string         // guarded by mu; lines printed before anyone listened
-	buf   []byte           // guarded by mu
+	buf   *[8 << 10]byte   // guarded by mu
 	ended bool             // guarded by mu
 }
 
@@ -35,7 +36,9 @@ func newTap(f *os.File, s rouse.Stream) *tap {
 	if err != nil {
 		panic(err) // an open file has one
 	}
-	return &tap{file: f, conn: conn, stream: s}
+	t := &tap{file: f, conn: conn, stream: s}
+	_ = conn.Control(func(fd uintptr) { t.fd = int32(fd) })
+	return t
 }
 
 // listen sends all further lines to log.
@@ -66,7 +69,7 @@ func (t *tap) run() {
 		if err != nil || t.ended {
 			t.flush()
 			t.ended = true
-			t.buf = nil
+			t.letGo()
 			t.mu.Unlock()
 			_ = t.file.Close()
 			return
@@ -86,17 +89,39 @@ func (t *tap) drain() {
 	t.flush()
 }
 
+// drain returns once all that was printed to either so far has been handed on.
+// Mostly that is nothing, which one system call tells of both.
+func drain(a, b *tap) {
+	if !quiet(a, b) {
+		a.drain()
+		b.drain()
+	}
+}
+
+// quiet says whether there is nothing to hand on.
+func quiet(a, b *tap) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a.ended || b.ended || len(a.rest)+len(b.rest) > 0 {
+		return false
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: a.fd, Events: unix.POLLIN}, {Fd: b.fd, Events: unix.POLLIN}}, 0)
+	return n == 0 && err == nil
+}
+
 // read takes what is there. The caller holds mu.
 func (t *tap) read(fd int) error {
 	if t.buf == nil {
-		t.buf = make([]byte, 8<<10)
+		t.buf = chunks.Get().(*[8 << 10]byte)
 	}
-	n, err := unix.Read(fd, t.buf)
+	n, err := unix.Read(fd, t.buf[:])
 	if err == unix.EINTR {
 		return nil
 	}
 	if err == unix.EAGAIN {
-		t.buf = nil // most rooms print nothing most of the time
+		t.letGo() // most rooms print nothing most of the time
 		return err
 	}
 	if n <= 0 {
@@ -119,6 +144,17 @@ func (t *tap) read(fd int) error {
 		t.rest = append(t.rest[:0], t.rest[maxLine:]...)
 	}
 	return nil
+}
+
+// chunks are buffers to read into.
+var chunks = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+
+// letGo gives back the buffer. The caller holds mu.
+func (t *tap) letGo() {
+	if t.buf != nil {
+		chunks.Put(t.buf)
+		t.buf = nil
+	}
 }
 
 // flush hands on a line without an end. The caller holds mu.

@@ -47,10 +47,11 @@ type zygote struct {
 
 // setup is a zygote's first message.
 type setup struct {
-	Deps    bool     `json:"deps"`
-	Preload []string `json:"preload"`
-	Shims   []string `json:"shims"`
-	Filter  string   `json:"filter"` // of the children, in hex
+	Deps       bool     `json:"deps"`
+	Preload    []string `json:"preload"`
+	Shims      []string `json:"shims"`
+	Filter     string   `json:"filter"`     // of the children, in hex
+	Namespaces bool     `json:"namespaces"` // the children get some
 }
 
 // report is what a zygote says.
@@ -64,11 +65,11 @@ type report struct {
 // newZygote starts an interpreter, with the dependencies in the host folder
 // deps where that is not "", and returns once it can fork.
 func (d *Driver) newZygote(rt rouse.Runtime, deps string, preload []string) (*zygote, error) {
-	binds := append(prefix(rt), bind{from: d.inside, to: "/rouse"})
+	binds := append(prefix(rt), bind{from: d.inside, to: d.own})
 	if deps != "" {
 		binds = append(binds, bind{from: deps, to: "/deps"})
 	}
-	plan, mounts, err := root(binds...)
+	plan, mounts, err := d.tier.plan(binds...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (d *Driver) newZygote(rt rouse.Runtime, deps string, preload []string) (*zy
 	plan.Loopback = true
 	plan.Tmp = 64 << 20
 	plan.Keep = true
-	plan.Args = []string{rt.Path, "-I", "-S", "-B", "-X", "utf8", "/rouse/zygote.py"}
+	plan.Args = []string{rt.Path, "-I", "-S", "-B", "-X", "utf8", d.own + "/zygote.py"}
 	plan.Env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
 	z := &zygote{driver: d, rooms: map[int64]*room{}}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -96,7 +97,7 @@ func (d *Driver) newZygote(rt rouse.Runtime, deps string, preload []string) (*zy
 	z.log = newTap(out, rouse.Stderr)
 	z.reading.Go(z.log.run)
 	stderr := os.NewFile(uintptr(inside), "stderr")
-	z.group, err = d.newGroup(fmt.Sprintf("zygote-%d", d.ids.Add(1)), cgroup.Limits{Memory: zygoteMemory, Processes: 4096})
+	z.group, err = d.tier.group(fmt.Sprintf("zygote-%d", d.ids.Add(1)), cgroup.Limits{Memory: zygoteMemory, Processes: 4096})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,8 @@ func (d *Driver) newZygote(rt rouse.Runtime, deps string, preload []string) (*zy
 		_ = z.cmd.Process.Kill()
 		_ = z.cmd.Wait()
 	})
-	if err := z.begin(setup{Deps: deps != "", Preload: preload, Shims: d.shimNames(), Filter: hex.EncodeToString(functionFilter())}); err != nil {
+	if err := z.begin(setup{Deps: deps != "", Preload: preload, Shims: d.shimNames(), Filter: hex.EncodeToString(d.filter),
+		Namespaces: d.name == Namespaces}); err != nil {
 		said := z.log.recent()
 		z.close()
 		if said != "" {
@@ -222,8 +224,8 @@ func (z *zygote) fork() (*room, error) {
 	}
 	inside.close() // so that the end of the child is the end of its pipes
 	err = r.hello(10 * time.Second)
-	if err == nil && r.group != nil {
-		err = r.group.Add(r.pid)
+	if err == nil {
+		err = r.walls.enter(r)
 	}
 	if err != nil {
 		r.close()

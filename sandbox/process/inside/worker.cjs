@@ -16,6 +16,7 @@ const [JSON_, TEXT, BYTES] = [0, 1, 2]
 const MORE = 1 << 16
 const waiting = new Int32Array(new SharedArrayBuffer(4))
 
+let code = '/fn' // folder of the bundle; a stack says "/fn" wherever it is
 let buffer = Buffer.allocUnsafe(MORE)
 let begin = 0
 let end = 0
@@ -95,7 +96,7 @@ class Context {
 
 function failure (e) {
   if (e instanceof Error) {
-    const stack = String(e.stack || e).split('\n').filter(line => !line.includes('/rouse/worker.cjs')).join('\n')
+    const stack = String(e.stack || e).split('\n').filter(line => !line.includes(__filename)).join('\n').replaceAll(code + '/', '/fn/')
     return { type: e.name || 'Error', message: String(e.message), stack }
   }
   let message
@@ -270,18 +271,18 @@ function tagLogs (current) {
 async function become (start) {
   for (const key of Object.keys(process.env)) delete process.env[key]
   Object.assign(process.env, start.env)
-  process.chdir('/fn')
+  code = start.code
+  process.chdir(code)
   if (start.mode === 'serve') {
     fs.closeSync(INPUT)
     fs.closeSync(OUTPUT)
-    process.argv = [process.argv[0], path.join('/fn', start.handler)]
+    process.argv = [process.argv[0], path.join(code, start.handler)]
     // eslint-disable-next-line n/no-deprecated-api
     return require('module').runMain(process.argv[1])
   }
   let worker
   try {
-    const shim = require(`/rouse/shim_${start.shim}.cjs`)
-    worker = new Worker(start, await shim.load(start, load))
+    worker = new Worker(start, await adapter(start).load(start, load))
   } catch (e) {
     send('F', 0, JSON.stringify(failure(e)))
     process.exit(0)
@@ -293,6 +294,17 @@ async function become (start) {
   send('R', 0)
   if (start.concurrency > 1) worker.serveMany()
   else worker.serve()
+}
+
+// adapter is the contract's shim. In its source the code's folder is "/fn".
+function adapter (start) {
+  const file = path.join(__dirname, `shim_${start.shim}.cjs`)
+  if (code === '/fn') return require(file)
+  const Module = require('module')
+  const shim = new Module(file)
+  shim.paths = []
+  shim._compile(fs.readFileSync(file, 'utf8').replaceAll('/fn', code), file)
+  return shim.exports
 }
 
 // load imports a module of the function, whichever its kind. A module without

@@ -22,6 +22,8 @@ import traceback
 HEADER = struct.Struct('<IBI')
 MORE = 1 << 16
 JSON, TEXT, BYTES = b'\0', b'\1', b'\2'
+OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), '')
+code = '/fn'  # folder of the bundle; a stack says "/fn" wherever it is
 text = type(u'')
 dumps = json.JSONEncoder(separators=(',', ':'), ensure_ascii=False, allow_nan=False).encode
 
@@ -98,7 +100,7 @@ class NotJSON(TypeError):
 def failure(e, skip=__file__):
     """Describes an exception as its language prints it, without our own frames."""
     kind, _, trace = type(e), e, sys.exc_info()[2]
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith('/rouse/'):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OWN):
         trace = trace.tb_next
     lines = traceback.format_exception(kind, e, trace)
     name = kind.__name__
@@ -106,7 +108,7 @@ def failure(e, skip=__file__):
         message = text(e)
     except Exception:
         message = repr(e)
-    return {'type': name, 'message': message, 'stack': ''.join(lines)}
+    return {'type': name, 'message': message, 'stack': ''.join(lines).replace(code + '/', '/fn/')}
 
 
 def encode(value, limit):
@@ -294,7 +296,7 @@ def program(start):
     sys.argv = [target]
     try:
         if target.endswith('.py'):
-            runpy.run_path(os.path.join('/fn', target), run_name='__main__')
+            runpy.run_path(os.path.join(code, target), run_name='__main__')
         else:
             runpy.run_module(target, run_name='__main__', alter_sys=True)
     except SystemExit as e:
@@ -321,11 +323,16 @@ def wind_up():
 
 def become(start, source, sink):
     """Becomes an instance of the function that start names. Never returns."""
+    global code
+    code = start['code']
     os.environ.clear()
     os.environ.update(start['env'])
     if hasattr(time, 'tzset'):
         time.tzset()
-    sys.path.insert(0, '/fn')
+    if start['deps']:
+        import site
+        site.addsitedir(start['deps'])
+    sys.path.insert(0, code)
     sys.dont_write_bytecode = True
     reseed()
     mode = start['mode']
@@ -363,6 +370,4 @@ if __name__ == '__main__':
     if first is None:
         os._exit(0)
     begin = json.loads(first[2].decode('utf-8'))
-    if os.path.isdir('/deps'):
-        sys.path.append('/deps')
     become(begin, 4, 5)

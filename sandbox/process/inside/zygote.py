@@ -1,11 +1,12 @@
 """The zygote: a warm interpreter of which every instance is a fork.
 
 It runs as root of a user namespace of its own, behind a seccomp filter, with
-no network. It has one thread: a fork copies no other. Descriptor 3 is its
-control socket (SEQPACKET). A request {"id"} comes with five descriptors:
-the child's own control socket, input, output, standard output, standard
-error. The child moves into namespaces of its own, says hello and waits; a
-start then tells it which function to become.
+no network; where there are no namespaces, as the server's own user, and imports
+nothing but what the interpreter brings. It has one thread: a fork copies no
+other. Descriptor 3 is its control socket (SEQPACKET). A request {"id"} comes
+with five descriptors: the child's own control socket, input, output, standard
+output, standard error. The child moves into namespaces of its own, says hello
+and waits; a start then tells it which function to become.
 
 The zygote answers {"up"} once, then {"id", "status"} for each child that ended.
 """
@@ -24,14 +25,14 @@ import socket
 import struct
 import sys
 
-sys.path.insert(0, '/rouse')
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import worker  # noqa: E402
 
 CONTROL = 3
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 1 << 14, 1 << 18
-PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
-SYS_MOVE_MOUNT = 429  # the same on every architecture, as all calls since 424
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+SYS_MOVE_MOUNT, SYS_LANDLOCK_RESTRICT_SELF = 429, 446  # the same on every architecture, as all calls since 424
 SYS_SECCOMP = {'x86_64': 317, 'aarch64': 277}[os.uname().machine]
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
@@ -84,18 +85,32 @@ def furnish(start, fds):
     check(libc.mount(b'tmpfs', b'/tmp', b'tmpfs', MS_NOSUID | MS_NODEV, options.encode()), 'mount tmp')
 
 
-def surrender(user, program):
-    """Gives up all power. The bounding set was emptied by the zygote."""
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
+def assemble(text):
+    """Makes a filter of its hex form."""
+    code = bytes.fromhex(text)
+    return Program(len(code) // 8, ctypes.cast(ctypes.c_char_p(code), ctypes.c_void_p))
+
+
+def surrender(user, program, rules):
+    """Gives up all power. The bounding set was emptied by the zygote. A user of
+    0 is to stay the one that this is; rules are a Landlock ruleset, or none."""
+    if user:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    if rules:
+        # The change of user made the kernel forget it.
+        check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), 'end with the zygote')
     # The change of user hid /proc/self from the function itself.
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 'no new privileges')
+    for fd in rules:
+        check(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, fd, 0), 'landlock')
+        os.close(fd)
     check(libc.syscall(SYS_SECCOMP, 1, 0, ctypes.byref(program)), 'seccomp')
 
 
-def child(fds, program, keep):
+def child(fds, program, namespaces, keep):
     """Becomes an instance. Never returns."""
     own, stdin, stdout, out, err = fds
     for fd in keep:
@@ -107,16 +122,23 @@ def child(fds, program, keep):
     os.close(out)
     os.close(err)
     control = socket.socket(fileno=own)
-    isolate()
+    if namespaces:
+        isolate()
     control.send(b'hello')
-    message, mounts = receive(control)
+    message, brought = receive(control)
     if not message:
         os._exit(0)
     start = json.loads(message)
-    furnish(start, mounts)
+    rules = []
+    if namespaces:
+        furnish(start, brought)
+    else:
+        rules = brought
     control.close()
-    os.chdir('/fn')
-    surrender(start['user'], program)
+    os.chdir(start['code'])
+    if start['filter']:
+        program = assemble(start['filter'])
+    surrender(start['user'], program, rules)
     worker.become(start, stdin, stdout)
 
 
@@ -142,8 +164,8 @@ def main():
     if setup['deps']:
         site.addsitedir('/deps')
     preload(setup['preload'])
-    code = bytes.fromhex(setup['filter'])
-    program = Program(len(code) // 8, ctypes.cast(ctypes.c_char_p(code), ctypes.c_void_p))
+    program = assemble(setup['filter'])
+    namespaces = setup['namespaces']
     for capability in range(64):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     home = os.open('/proc/self/ns/pid', os.O_RDONLY | os.O_CLOEXEC)
@@ -167,16 +189,18 @@ def main():
             if not message:
                 os._exit(0)
             request = json.loads(message)
-            check(libc.unshare(NEWPID), 'unshare')
+            if namespaces:
+                check(libc.unshare(NEWPID), 'unshare')
             pid = fork(control, request['id'])
             if pid == 0:
                 try:
-                    child(fds, program, (CONTROL, home, woken, wake))
+                    child(fds, program, namespaces, (CONTROL, home, woken, wake))
                 except BaseException as e:
                     sys.stderr.write('rouse: sandbox: %s\n' % e)
                     sys.stderr.flush()
                 os._exit(125)
-            check(libc.setns(home, NEWPID), 'return to the pid namespace')
+            if namespaces:
+                check(libc.setns(home, NEWPID), 'return to the pid namespace')
             for fd in fds:
                 os.close(fd)
             if pid > 0:

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,7 +27,7 @@ var probes = map[string]func() error{
 	"loopback": Loopback,
 	"seccomp":  probeSeccomp,
 	"landlock": probeLandlock,
-	"user":     func() error { return identity(301000) },
+	"user":     func() error { return identity(20000) },
 	"pidfd":    probePidfd,
 }
 
@@ -123,12 +124,27 @@ func probeSeccomp() error {
 	return nil
 }
 
+// probeLandlock forbids all reading, and sees that it is.
 func probeLandlock() error {
-	version, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if e != 0 {
-		return e
+	version, err := LandlockVersion()
+	if err != nil {
+		return err
 	}
 	fmt.Printf("version %d", version)
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	rules, err := NewRuleset(unix.LandlockRulesetAttr{Handled_access_fs: unix.LANDLOCK_ACCESS_FS_READ_DIR})
+	if err != nil {
+		return err
+	}
+	if err := Restrict(rules); err != nil {
+		return err
+	}
+	if fd, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY, 0); !errors.Is(err, unix.EACCES) {
+		_ = unix.Close(fd)
+		return errors.New("rules were enforced and did not act")
+	}
 	return nil
 }
 

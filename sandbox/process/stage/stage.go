@@ -39,11 +39,11 @@ type Plan struct {
 	Links    map[string]string `json:"links"` // path inside to what it points at
 	Files    map[string]string `json:"files"` // path inside to content
 	Hostname string            `json:"hostname"`
-	Tmp      int64             `json:"tmp"`    // bytes of /tmp; 0 mounts none
-	User     int               `json:"user"`   // to become; 0 stays root of the user namespace
-	Filter   []byte            `json:"filter"` // seccomp program, struct sock_filter[]
+	Tmp      int64             `json:"tmp"`  // bytes of /tmp; 0 mounts none
+	User     int               `json:"user"` // to become; 0 stays root of the user namespace
 	Loopback bool              `json:"loopback"`
 	Parked   bool              `json:"parked"` // wait for a Start before becoming the program
+	Bare     bool              `json:"bare"`   // there are no namespaces: build nothing, the rules come with the Start
 	Keep     bool              `json:"keep"`   // pass Control, Input and Output on to the program
 	Start
 }
@@ -56,6 +56,10 @@ type Start struct {
 	Tmp    int64    `json:"tmpSize,omitempty"` // bytes of /tmp, for a Parked stage
 	Stdin  bool     `json:"stdin,omitempty"`   // Input and Output are standard input and output
 	Mounts []string `json:"at,omitempty"`      // where the descriptors sent along are to be mounted
+	Data   uint64   `json:"data,omitempty"`    // bytes that the program may map for itself (RLIMIT_DATA); 0 is as many as it wants
+	Filter []byte   `json:"filter,omitempty"`  // seccomp program, struct sock_filter[]; that of a Parked stage's Plan where nil
+
+	rules int // descriptor of a Bare stage's Landlock ruleset
 }
 
 // A Mount is a detached mount at a path inside.
@@ -79,40 +83,54 @@ func run() error {
 	if _, err := receive(&plan); err != nil {
 		return fmt.Errorf("read plan: %w", err)
 	}
-	if err := build(plan); err != nil {
-		return err
-	}
-	if plan.Loopback {
-		if err := Loopback(); err != nil {
-			return fmt.Errorf("raise loopback: %w", err)
+	if !plan.Bare {
+		if err := build(plan); err != nil {
+			return err
 		}
+		if plan.Loopback {
+			if err := Loopback(); err != nil {
+				return fmt.Errorf("raise loopback: %w", err)
+			}
+		}
+		// The names of namespaces that this one may nest: none, whatever the filter misses.
+		_ = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
 	}
-	// The names of namespaces that this one may nest: none, whatever the filter misses.
-	_ = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
 	start := plan.Start
 	if plan.Parked {
 		if _, err := unix.Write(Control, []byte("parked")); err != nil {
 			return err
 		}
 		start = Start{}
-		mounts, err := receive(&start)
+		fds, err := receive(&start)
 		if err != nil {
 			return fmt.Errorf("read start: %w", err)
 		}
-		if len(mounts) != len(start.Mounts) {
-			return fmt.Errorf("%d mounts came for %d places", len(mounts), len(start.Mounts))
-		}
-		for i, fd := range mounts {
-			if err := unix.MoveMount(fd, "", unix.AT_FDCWD, start.Mounts[i], unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-				return fmt.Errorf("mount %s: %w", start.Mounts[i], err)
-			}
-			_ = unix.Close(fd)
-		}
-		if err := mountTmp(start.Tmp); err != nil {
+		if err := furnish(plan, &start, fds); err != nil {
 			return err
 		}
 	}
 	return become(plan, start)
+}
+
+// furnish takes what came with a Start: mounts, or the rules of a Bare stage.
+func furnish(plan Plan, start *Start, fds []int) error {
+	if plan.Bare {
+		if len(fds) != 1 {
+			return fmt.Errorf("%d descriptors came for one ruleset", len(fds))
+		}
+		start.rules = fds[0]
+		return nil
+	}
+	if len(fds) != len(start.Mounts) {
+		return fmt.Errorf("%d mounts came for %d places", len(fds), len(start.Mounts))
+	}
+	for i, fd := range fds {
+		if err := unix.MoveMount(fd, "", unix.AT_FDCWD, start.Mounts[i], unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mount %s: %w", start.Mounts[i], err)
+		}
+		_ = unix.Close(fd)
+	}
+	return mountTmp(start.Tmp)
 }
 
 // receive reads one message and the descriptors that came with it.
@@ -300,8 +318,21 @@ func become(plan Plan, start Start) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no-new-privileges: %w", err)
 	}
-	if len(plan.Filter) > 0 {
-		if err := install(plan.Filter); err != nil {
+	if start.Data > 0 { // now only: we ourselves may need more
+		if err := unix.Prlimit(0, unix.RLIMIT_DATA, &unix.Rlimit{Cur: start.Data, Max: start.Data}, nil); err != nil {
+			return fmt.Errorf("limit memory: %w", err)
+		}
+	}
+	if start.rules > 0 {
+		if err := Restrict(start.rules); err != nil {
+			return fmt.Errorf("enforce landlock rules: %w", err)
+		}
+	}
+	if start.Filter == nil {
+		start.Filter = plan.Filter
+	}
+	if len(start.Filter) > 0 {
+		if err := install(start.Filter); err != nil {
 			return fmt.Errorf("load seccomp filter: %w", err)
 		}
 	}
