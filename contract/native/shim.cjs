@@ -10,12 +10,12 @@ class HandlerNotFound extends Error {
 }
 
 // locate finds the module's file; its extension may be left out.
-function locate (module) {
+function locate (module, root) {
   for (const end of ['', '.js', '.mjs', '.cjs', '/index.js', '/index.mjs', '/index.cjs']) {
-    const file = `/fn/${module}${end}`
+    const file = `${root}/${module}${end}`
     if (fs.existsSync(file) && fs.statSync(file).isFile()) return file
   }
-  throw new HandlerNotFound(`there is no module ${module}; the code has: ${fs.readdirSync('/fn').join(', ')}`)
+  throw new HandlerNotFound(`there is no module ${module}; the code has: ${fs.readdirSync(root).join(', ')}`)
 }
 
 // request is the event of an HTTP request: method, path, query, headers, body;
@@ -27,12 +27,13 @@ function request (http, payload) {
   return http
 }
 
-exports.load = async function (start, load) {
+// load finds the function in the folder root.
+exports.load = async function (start, load, root) {
   const dot = start.handler.lastIndexOf('.')
   if (dot < 1) throw new HandlerNotFound(`a handler is MODULE.FUNCTION, such as index.main, not "${start.handler}"`)
   const module = start.handler.slice(0, dot)
   const name = start.handler.slice(dot + 1)
-  const found = await load(locate(module))
+  const found = await load(locate(module, root))
   let f = found[name]
   if (typeof f !== 'function' && found.default) {
     f = typeof found.default === 'function' && (name === 'main' || name === 'default') ? found.default : found.default[name]

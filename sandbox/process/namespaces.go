@@ -135,7 +135,7 @@ func (n *namespaces) close() error {
 
 // usual are the limits that rooms wait with; a function that has the same
 // saves the time to set them.
-var usual = limits(rouse.Limits{Memory: 256 << 20, Processes: 256})
+var usual = limits(rouse.Limits{Memory: 256 << 20, Processes: 64})
 
 // limits are a function's, as the kernel takes them: the processor is shared
 // by memory, 256 MB being the usual part.

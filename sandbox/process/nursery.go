@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/rouse-run/rouse"
 )
@@ -129,10 +130,14 @@ func (d *Driver) forget(z *zygote) {
 	}
 }
 
+// respite is how long after one room was taken the next is made: not at once,
+// for it would compete with the one that starts.
+const respite = 15 * time.Millisecond
+
 // take returns a waiting room, or makes one where none waits, and sees to it
 // that others will.
 func (n *nursery) take() (*room, error) {
-	defer n.fill()
+	defer time.AfterFunc(respite, n.fill)
 	for {
 		select {
 		case r := <-n.parked:

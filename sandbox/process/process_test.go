@@ -89,6 +89,9 @@ func (h *house) log(l rouse.Line) {
 }
 
 func (h *house) printed() string {
+	if h.sandbox == nil {
+		return ""
+	}
 	h.sandbox.Drain()
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -77,6 +77,9 @@ func (d *Driver) newZygote(rt rouse.Runtime, deps string, preload []string) (*zy
 	plan.Loopback = true
 	plan.Tmp = 64 << 20
 	plan.Keep = true
+	if d.name == Namespaces {
+		plan.Dir = "/fn" // what is imported now may ask where it is
+	}
 	plan.Args = []string{rt.Path, "-I", "-S", "-B", "-X", "utf8", d.own + "/zygote.py"}
 	plan.Env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
 	z := &zygote{driver: d, rooms: map[int64]*room{}}

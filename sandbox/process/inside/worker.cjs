@@ -44,17 +44,18 @@ function readFrame () {
   const size = buffer.readUInt32LE(begin) - 5
   const frame = { type: String.fromCharCode(buffer[begin + 4]), sequence: buffer.readUInt32LE(begin + 5), body: null }
   if (!need(9 + size)) return null
-  // A copy: the handler may keep it, and the buffer is used again.
-  frame.body = Buffer.from(buffer.subarray(begin + 9, begin + 9 + size))
+  frame.body = buffer.subarray(begin + 9, begin + 9 + size) // until the next one is read
   begin += 9 + size
   return frame
 }
 
-function write (data) {
-  let at = 0
-  while (at < data.length) {
+let sink = OUTPUT // -1 is nowhere
+
+function write (data, size) {
+  let at = sink < 0 ? size : 0
+  while (at < size) {
     try {
-      at += fs.writeSync(OUTPUT, data, at, data.length - at)
+      at += fs.writeSync(sink, data, at, size - at)
     } catch (e) {
       if (e.code !== 'EAGAIN') throw e
       Atomics.wait(waiting, 0, 0, 1)
@@ -77,7 +78,23 @@ function send (type, sequence, ...parts) {
     part.copy(head, at)
     at += part.length
   }
-  write(head)
+  write(head, head.length)
+}
+
+const scratch = Buffer.allocUnsafe(MORE)
+
+// sendText sends an answer that is a string, without a buffer of its own where
+// it is short.
+function sendText (sequence, kind, text, limit) {
+  const size = Buffer.byteLength(text)
+  if (size > limit) throw new TooLarge(size, limit)
+  if (size > MORE - 10) return send('A', sequence, KINDS[kind], text)
+  scratch.writeUInt32LE(size + 6, 0)
+  scratch[4] = 65 // A
+  scratch.writeUInt32LE(sequence, 5)
+  scratch[9] = kind
+  scratch.write(text, 10)
+  write(scratch, size + 10)
 }
 
 // Context is what a function may know of its invocation.
@@ -118,11 +135,15 @@ class NotJSON extends TypeError {
   }
 }
 
-function encode (value, limit) {
+function stringify (value) {
   let out
   try { out = JSON.stringify(value === undefined ? null : value) } catch (e) { throw new NotJSON(e.message) }
   if (out === undefined) throw new NotJSON(`a ${typeof value} can't be written`)
-  const bytes = Buffer.from(out)
+  return out
+}
+
+function encode (value, limit) {
+  const bytes = Buffer.from(stringify(value))
   if (bytes.length > limit) throw new TooLarge(bytes.length, limit)
   return bytes
 }
@@ -154,18 +175,20 @@ class Worker {
     return bytes
   }
 
-  async answer (sequence, result, http) {
+  // answer sends what a handler returned; it returns a promise only for a stream.
+  answer (sequence, result, http) {
     if (result !== null && typeof result === 'object' && isStream(result)) return this.stream(sequence, 200, {}, result)
     if (http) {
       if (result && typeof result === 'object' && Number.isInteger(result.status ?? result.statusCode)) return this.respond(sequence, result)
-      if (typeof result === 'string') return send('A', sequence, KINDS[TEXT], this.bounded(Buffer.from(result)))
+      if (typeof result === 'string') return sendText(sequence, TEXT, result, this.limit)
       if (result instanceof Uint8Array) return send('A', sequence, KINDS[BYTES], this.bounded(Buffer.from(result)))
     }
-    send('A', sequence, KINDS[JSON_], encode(result, this.limit))
+    sendText(sequence, JSON_, stringify(result), this.limit)
   }
 
-  async respond (sequence, result) {
+  respond (sequence, result) {
     const status = result.status ?? result.statusCode
+    if (status < 200 || status > 999) throw new RangeError(`an HTTP status is a number from 200 to 999, not ${status}`)
     const headers = result.headers instanceof Map ? Object.fromEntries(result.headers) : { ...result.headers }
     let body = result.body
     if (body && typeof body === 'object' && isStream(body)) return this.stream(sequence, status, headers, body)
@@ -192,18 +215,14 @@ class Worker {
     send('Z', sequence)
   }
 
-  // run answers one event; it returns a promise only where the handler did.
+  // run answers one event; it returns a promise only where the handler did, or
+  // a stream.
   run (frame) {
-    let http = null
     try {
-      const [context, request, payload] = this.parse(frame.body)
-      http = request
+      const [context, http, payload] = this.parse(frame.body)
       const result = this.handle(payload, http, context)
-      if (!http && (result === null || typeof result !== 'object')) {
-        send('A', frame.sequence, KINDS[JSON_], encode(result, this.limit))
-        return undefined
-      }
-      return Promise.resolve(result).then(r => this.answer(frame.sequence, r, http)).catch(e => this.fail(frame, e))
+      const answered = isPromise(result) ? Promise.resolve(result).then(r => this.answer(frame.sequence, r, http)) : this.answer(frame.sequence, result, http)
+      return answered && answered.catch(e => this.fail(frame, e))
     } catch (e) {
       this.fail(frame, e)
     }
@@ -245,6 +264,7 @@ class Worker {
   }
 }
 
+const isPromise = v => v !== null && typeof v === 'object' && typeof v.then === 'function'
 const isStream = v => typeof v[Symbol.asyncIterator] === 'function' ||
   (typeof v[Symbol.iterator] === 'function' && typeof v.next === 'function')
 
@@ -282,7 +302,7 @@ async function become (start) {
   }
   let worker
   try {
-    worker = new Worker(start, await adapter(start).load(start, load))
+    worker = new Worker(start, await require(path.join(__dirname, `shim_${start.shim}.cjs`)).load(start, load, code))
   } catch (e) {
     send('F', 0, JSON.stringify(failure(e)))
     process.exit(0)
@@ -294,17 +314,6 @@ async function become (start) {
   send('R', 0)
   if (start.concurrency > 1) worker.serveMany()
   else worker.serve()
-}
-
-// adapter is the contract's shim. In its source the code's folder is "/fn".
-function adapter (start) {
-  const file = path.join(__dirname, `shim_${start.shim}.cjs`)
-  if (code === '/fn') return require(file)
-  const Module = require('module')
-  const shim = new Module(file)
-  shim.paths = []
-  shim._compile(fs.readFileSync(file, 'utf8').replaceAll('/fn', code), file)
-  return shim.exports
 }
 
 // load imports a module of the function, whichever its kind. A module without
@@ -320,7 +329,27 @@ async function load (file) {
   return import(pathToFileURL(file).href)
 }
 
-send('W', 0)
-const first = readFrame()
-if (first === null) process.exit(0)
-become(JSON.parse(first.body.toString()))
+// warmUp does once, for nobody, what an instance does at its start: what is
+// compiled for it is there when it is wanted.
+async function warmUp () {
+  sink = -1
+  const start = { shim: 'native', handler: 'warm.main', answer: 1000, name: '', namespace: '', version: 1, memory: 1, env: { A: 'B' } }
+  const worker = new Worker(start, await require('./shim_native.cjs').load(start, load, __dirname))
+  const body = Buffer.concat([Buffer.alloc(8), Buffer.from([2]), Buffer.from('id'), Buffer.alloc(4), Buffer.from('{"a":[1,2.5,"x",null]}')])
+  for (let i = 0; i < 3; i++) await worker.run({ sequence: 1, body })
+  const environment = { ...process.env }
+  for (const key of Object.keys(process.env)) delete process.env[key]
+  Object.assign(process.env, environment)
+  process.stdout.write('')
+  sink = OUTPUT
+}
+
+async function main () {
+  if (fs.existsSync(path.join(__dirname, 'shim_native.cjs'))) await warmUp()
+  send('W', 0)
+  const first = readFrame()
+  if (first === null) process.exit(0)
+  become(JSON.parse(first.body.toString()))
+}
+
+main()

@@ -110,7 +110,7 @@ def surrender(user, program, rules):
     check(libc.syscall(SYS_SECCOMP, 1, 0, ctypes.byref(program)), 'seccomp')
 
 
-def child(fds, program, namespaces, keep):
+def child(fds, program, namespaces, shims, keep):
     """Becomes an instance. Never returns."""
     own, stdin, stdout, out, err = fds
     for fd in keep:
@@ -124,6 +124,7 @@ def child(fds, program, namespaces, keep):
     control = socket.socket(fileno=own)
     if namespaces:
         isolate()
+    worker.warm_up(shims)
     control.send(b'hello')
     message, brought = receive(control)
     if not message:
@@ -163,7 +164,7 @@ def main():
     site.sethelper()
     if setup['deps']:
         site.addsitedir('/deps')
-    preload(setup['preload'])
+    preload(setup['preload'] + setup['shims'])
     program = assemble(setup['filter'])
     namespaces = setup['namespaces']
     for capability in range(64):
@@ -194,7 +195,7 @@ def main():
             pid = fork(control, request['id'])
             if pid == 0:
                 try:
-                    child(fds, program, namespaces, (CONTROL, home, woken, wake))
+                    child(fds, program, namespaces, setup['shims'], (CONTROL, home, woken, wake))
                 except BaseException as e:
                     sys.stderr.write('rouse: sandbox: %s\n' % e)
                     sys.stderr.flush()
