@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -66,11 +67,18 @@ func descendants(pid int) []int {
 }
 
 // instances are those of pid's descendants that have become a function: they
-// work in its folder.
+// work in its folder and are no longer the root of their user namespace.
 func instances(pid int) []int {
+	const sandboxRoot = 300000 // as root of the host sees it
 	var found []int
 	for _, d := range descendants(pid) {
-		if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", d)); err == nil && at == "/fn" {
+		dir := fmt.Sprintf("/proc/%d", d)
+		at, err := os.Readlink(dir + "/cwd")
+		info, statErr := os.Stat(dir)
+		if err != nil || statErr != nil || at != "/fn" {
+			continue
+		}
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && owner != sandboxRoot {
 			found = append(found, d)
 		}
 	}
