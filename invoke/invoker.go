@@ -63,9 +63,9 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	}
 	a.Cold, a.Queued, a.Init = lease.Cold, rouse.Duration(lease.Queued), rouse.Duration(lease.Init)
 	limit := time.Duration(f.Limits.Timeout)
-	running, stop := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	running := newDeadline(ctx, limit)
 	answer, err := lease.Answer(running, in)
-	stop()
+	running.close()
 	v.conclude(&a, answer, err, limit, lease)
 	a.Run = rouse.Duration(lease.Ran)
 	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()

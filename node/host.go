@@ -7,10 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,45 +50,17 @@ func groupName(dir string) string {
 	return "rouse-" + hex.EncodeToString(sum[:6])
 }
 
-// A load watches the host's processors.
-type load struct {
-	mu          sync.Mutex
-	asked       time.Time // guarded by mu
-	idle, total int64     // guarded by mu; ticks since the boot
-	busy        bool      // guarded by mu
-}
-
-// window is how old an answer of busy may be, and over what time it looks.
-const window = 40 * time.Millisecond
-
-// Busy says whether the processors were hardly idle of late (proc_stat(5)).
-func (l *load) Busy() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	since := now.Sub(l.asked)
-	if since < window {
-		return l.busy
-	}
+// busy says whether more wants to run at this moment than the processors can:
+// procs_running of proc_stat(5). It needs no past, for it is asked seldom.
+func busy() bool {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return false
 	}
-	var idle, total int64
-	line, _, _ := strings.Cut(string(b), "\n")
-	for i, word := range strings.Fields(line) {
-		n, err := strconv.ParseInt(word, 10, 64)
-		if err != nil {
-			continue // the name, "cpu"
-		}
-		if total += n; i == 4 || i == 5 { // idle and waiting for a disk
-			idle += n
-		}
-	}
-	// Over a long time the processors were idle when nothing was asked of us.
-	l.busy = since < 25*window && total > l.total && (idle-l.idle)*10 < total-l.total
-	l.asked, l.idle, l.total = now, idle, total
-	return l.busy
+	_, rest, found := strings.Cut(string(b), "\nprocs_running ")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(line)
+	return found && err == nil && n >= 2*runtime.NumCPU()
 }
 
 // machineMemory is the memory of the host in bytes.

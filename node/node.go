@@ -150,7 +150,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	}
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Log: n.recorder.Line,
-		Memory: n.Memory, Idle: n.Idle, Busy: new(load).Busy, Logger: n.Log})
+		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.store.Meta(), Blobs: blobs, Cache: code, Drivers: drivers,
 		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
 	n.registry = &deployments{Registry: r, pool: n.pool, sweep: r.Sweep}

@@ -67,18 +67,17 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 func (g *group) wait(ctx context.Context, w *waiter, patience time.Duration) error {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	deadline := time.NewTimer(g.pool.Wait)
-	defer deadline.Stop()
 	for {
 		select {
 		case <-w.ready:
 			return nil
-		case <-timer.C:
-			g.bootMore()
-			timer.Reset(max(patience, time.Millisecond))
-			continue
 		case <-ctx.Done():
-		case <-deadline.C:
+		case <-timer.C:
+			if left := g.pool.Wait - time.Since(w.since); left > 0 {
+				g.bootMore()
+				timer.Reset(min(max(patience, time.Millisecond), left))
+				continue
+			}
 		}
 		if g.leave(w) {
 			return rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "no instance got free in %v", time.Since(w.since).Round(time.Millisecond))

@@ -5,6 +5,9 @@ import inspect
 import json
 
 
+decode = json.JSONDecoder().decode
+
+
 class HandlerNotFound(Exception):
     """The handler does not name a function of the code."""
 
@@ -55,7 +58,7 @@ def load(start):
         if http is not None:
             event = request(http, payload)
         else:
-            event = json.loads(payload.decode('utf-8')) if payload else None
+            event = decode(payload.decode('utf-8')) if payload else None
         if takes == 2:
             return function(event, context)
         return function(event) if takes else function()

@@ -21,8 +21,8 @@ func (s *solo) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, e
 	s.sequence++
 	deadline, _ := ctx.Deadline()
 	_ = s.conn.SetReadDeadline(deadline)
-	if ctx.Done() != nil {
-		// The deadline is the read's own; this is for a caller who goes away.
+	if _, timed := ctx.(interface{ Timed() }); !timed && ctx.Done() != nil {
+		// The deadline is the read's own; this is for a context that is canceled.
 		stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}

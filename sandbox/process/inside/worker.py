@@ -20,6 +20,8 @@ import time
 import traceback
 
 HEADER = struct.Struct('<IBI')
+LENGTH = struct.Struct('<I').unpack_from
+EVENT = struct.Struct('<dB').unpack_from
 MORE = 1 << 16
 JSON, TEXT, BYTES = b'\0', b'\1', b'\2'
 OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), '')
@@ -61,7 +63,7 @@ class Pipe(object):
             if not more:
                 return None
             buffer = buffer + more if buffer else more
-        end = 4 + struct.unpack_from('<I', buffer)[0]
+        end = 4 + LENGTH(buffer)[0]
         if len(buffer) < end:
             parts, have = [buffer], len(buffer)
             while have < end:
@@ -132,10 +134,10 @@ class Worker(object):
         self.loop = None
 
     def parse(self, body):
-        deadline, length = struct.unpack_from('<dB', body)
+        deadline, length = EVENT(body)
         at = 9 + length
         activation = body[9:at].decode()
-        size, = struct.unpack_from('<I', body, at)
+        size, = LENGTH(body, at)
         at += 4
         http = None
         if size:
