@@ -65,7 +65,7 @@ type Sandbox interface {
 
 	// Run gives the program its input and returns its exit code when it ended.
 	// Only for ModeOnce. A Sandbox that can't run again is Done afterwards.
-	Run(ctx context.Context, in io.Reader, out io.Writer) (int, error)
+	Run(ctx context.Context, in Input, out io.Writer) (int, error)
 
 	// Drain returns once all that the code has printed so far went to Spec.Log.
 	Drain()
@@ -80,6 +80,12 @@ type Sandbox interface {
 	// Close kills the code with all its processes and frees the room. It is
 	// safe to call twice.
 	Close() error
+}
+
+// An Input is what a program is run with.
+type Input struct {
+	Body io.Reader         // standard input
+	Env  map[string]string // besides the Function's own; code that is kept for several runs does not see it
 }
 
 // An Exit says how a Sandbox's code ended.

@@ -57,7 +57,7 @@ type cell struct {
 
 func (c *cell) Conn() io.ReadWriteCloser                               { return nil }
 func (c *cell) Dial(context.Context, int) (net.Conn, error)            { return nil, nil }
-func (c *cell) Run(context.Context, io.Reader, io.Writer) (int, error) { return 0, nil }
+func (c *cell) Run(context.Context, rouse.Input, io.Writer) (int, error) { return 0, nil }
 func (c *cell) Drain()                                                 {}
 func (c *cell) Done() <-chan struct{}                                  { return c.done }
 func (c *cell) Exit() rouse.Exit                                       { return rouse.Exit{} }

@@ -227,6 +227,30 @@ def main(event):
 	}
 }
 
+func TestProgramsSeeAndAnswerHTTP(t *testing.T) {
+	s := start(t, "")
+	for name, files := range map[string]map[string]string{
+		"shell":  {"main": "#!/bin/sh\nprintf 'Status: 201 Created\\nX-Said: %s\\n\\n%s %s %s ' \"$HTTP_X_A\" \"$REQUEST_METHOD\" \"$PATH_INFO\" \"$QUERY_STRING\"; cat\n"},
+		"python": {"main.py": "import os, sys\ne = os.environ\nprint('Status: 201\\nX-Said: %s\\n' % e['HTTP_X_A'])\nprint(e['REQUEST_METHOD'], e['PATH_INFO'], e['QUERY_STRING'], sys.stdin.read(), end='')\n"},
+	} {
+		s.deploy(name, wire.Options{Contract: "stdio", Public: true}, files)
+		q, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+s.addr+"/fn/"+name+"/a/b?c=d", strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("X-A", "value")
+		r, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if r.StatusCode != 201 || r.Header.Get("X-Said") != "value" || string(b) != "PUT /a/b c=d body" {
+			t.Errorf("%s: %d %v %q", name, r.StatusCode, r.Header, b)
+		}
+	}
+}
+
 func TestBadDeploysAreRefusedAndLeaveNothing(t *testing.T) {
 	s := start(t, "")
 	for what, c := range map[string]struct {

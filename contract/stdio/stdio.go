@@ -19,8 +19,10 @@ import (
 
 // Contract implements rouse.Contract. Its zero value is ready.
 //
-// The program sees an event's data. Of an HTTP request that is the body: method,
-// path, query and headers do not reach it.
+// The program's input is the event's data. Of an HTTP request that is the body;
+// method, path, query and headers are in its environment as RFC 3875 (CGI) has
+// them. Output that begins with a line "Status: 404" sets status and headers
+// likewise: header lines, an empty line, the body.
 type Contract struct{}
 
 // Program implements rouse.Contract.
@@ -45,7 +47,7 @@ func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answe
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &output{reply: in.Reply, limit: i.limit, stop: cancel}
-	code, err := i.sandbox.Run(run, bytes.NewReader(in.Event.Data), out)
+	code, err := i.sandbox.Run(run, rouse.Input{Body: bytes.NewReader(in.Event.Data), Env: environment(in)}, out)
 	out.close()
 	a := rouse.Answer{Size: out.size}
 	switch {
@@ -146,18 +148,43 @@ func (o *output) lose() {
 	}
 }
 
-// pass hands what is held to the Reply, whose first bytes must tell what kind
-// of answer it is: the rest is still to be made. The caller holds mu.
+// pass hands what is held to the Reply. The caller holds mu.
 func (o *output) pass() {
+	body := o.held.Bytes()
 	if !o.started {
-		o.started = true
-		o.reply.Start(200, map[string][]string{"Content-Type": {named(contentType(whole(o.held.Bytes())))}})
+		head, rest, whole := parseHead(body)
+		if !whole && len(body) <= most {
+			return // the head is still coming
+		}
+		o.begin(head, rest, false)
+		body = rest
 	}
-	if _, err := o.reply.Write(o.held.Bytes()); err != nil {
+	if _, err := o.reply.Write(body); err != nil {
 		o.err = errLeft
 		o.stop()
 	}
 	o.held.Reset()
+}
+
+// begin starts the Reply. Where the program does not say what kind of answer it
+// is, its first bytes must tell: the rest is still to be made.
+func (o *output) begin(h head, body []byte, complete bool) {
+	o.started = true
+	if h.header == nil {
+		h.header = map[string][]string{}
+	}
+	if h.header["Content-Type"] == nil {
+		kind := contentType(body)
+		if !complete {
+			kind = contentType(whole(body))
+		}
+		h.header["Content-Type"] = []string{named(kind)}
+	}
+	delete(h.header, "Content-Length") // it may lie
+	if complete {
+		h.header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	o.reply.Start(h.status, h.header)
 }
 
 // close says that the program has ended: nothing is passed on from now on.
@@ -175,9 +202,9 @@ func (o *output) complete() {
 	if o.started {
 		return
 	}
-	b := o.held.Bytes()
-	o.reply.Start(200, map[string][]string{"Content-Type": {named(contentType(b))}, "Content-Length": {strconv.Itoa(len(b))}})
-	_, _ = o.reply.Write(b) // the caller who went away sees no answer
+	head, body, _ := parseHead(o.held.Bytes())
+	o.begin(head, body, true)
+	_, _ = o.reply.Write(body) // the caller who went away sees no answer
 }
 
 // named is a content type where it must have a name.

@@ -28,8 +28,13 @@ type sandbox struct {
 	*room
 	driver *Driver
 	mode   rouse.Mode
-	net    *network // nil where the function has none of its own
-	once   sync.Once
+
+	mu      sync.Mutex
+	begin   func(env map[string]string) error // guarded by mu; ModeOnce: starts the program, once
+	waiting []int                             // guarded by mu; descriptors that begin will send
+
+	net  *network // nil where the function has none of its own
+	once sync.Once
 }
 
 // start is a worker's first message.
@@ -96,7 +101,7 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 	}
 	env := environment(spec, p)
 	if k.how == "program" {
-		return s.room.start(program(rt, spec, env, p), p.fds)
+		return s.later(env, p, func() error { return s.room.start(program(rt, spec, env, p), p.fds) })
 	}
 	m := start{User: s.user, Mounts: p.mounts, Tmp: f.Limits.Tmp, Env: env, Handler: f.Handler, Shim: spec.Program.Shim,
 		Mode:        [...]string{"worker", "serve", "once"}[spec.Program.Mode],
@@ -107,7 +112,7 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 	}
 	switch {
 	case k.how == "python":
-		return s.room.start(m, p.fds)
+		return s.later(env, p, func() error { return s.room.start(m, p.fds) })
 	case k.how == "worker":
 		if err := s.room.start(worker(rt, s.driver.own, f, p), p.fds); err != nil {
 			return err
@@ -119,6 +124,26 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 		}
 	}
 	return frame.WriteJSON(s.input, frame.Start, 0, m)
+}
+
+// later starts the code: at once, or where it is a program for one event when
+// that has come, with what its environment says of it.
+func (s *sandbox) later(env map[string]string, p place, start func() error) error {
+	if s.mode != rouse.ModeOnce {
+		return start()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin = func(more map[string]string) error {
+		for k, v := range more {
+			if _, own := env[k]; !own { // an event must not change what the function was given
+				env[k] = v
+			}
+		}
+		return start()
+	}
+	s.waiting = p.fds
+	return nil
 }
 
 // environment is what the function's code finds in its environment.
@@ -186,13 +211,23 @@ func (s *sandbox) Conn() io.ReadWriteCloser {
 }
 
 // Run implements rouse.Sandbox.
-func (s *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
+func (s *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, error) {
+	s.mu.Lock()
+	begin := s.begin
+	s.begin, s.waiting = nil, nil
+	s.mu.Unlock()
+	if begin == nil {
+		return 0, errors.New("run in sandbox: it is closed, is not for programs, or has run one")
+	}
+	if err := begin(in.Env); err != nil {
+		return 0, err
+	}
 	stop := context.AfterFunc(ctx, func() { s.kill() })
 	defer stop()
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
-		_, _ = io.Copy(s.input, in) // a program need not read all
+		_, _ = io.Copy(s.input, in.Body) // a program need not read all
 		_ = s.input.Close()
 	}()
 	_, err := io.Copy(out, s.output)
@@ -266,6 +301,13 @@ func (s *sandbox) Close() error {
 		s.driver.mu.Unlock()
 		if s.net != nil {
 			s.net.close()
+		}
+		s.mu.Lock()
+		waiting := s.waiting
+		s.begin, s.waiting = nil, nil
+		s.mu.Unlock()
+		for _, fd := range waiting {
+			_ = unix.Close(fd)
 		}
 		s.room.close()
 	})

@@ -21,7 +21,7 @@ func BenchmarkColdTiny(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := box.Run(context.Background(), strings.NewReader(""), io.Discard); err != nil {
+		if _, err := box.Run(context.Background(), rouse.Input{Body: strings.NewReader("")}, io.Discard); err != nil {
 			b.Fatal(err)
 		}
 		box.Close()
@@ -49,7 +49,7 @@ func BenchmarkRun(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			box := open(b, newDriver(b), deployed(b, c.module, rouse.Function{Limits: rouse.Limits{Memory: 128 << 20}}))
 			for b.Loop() {
-				if _, err := box.Run(context.Background(), strings.NewReader(c.in), io.Discard); err != nil {
+				if _, err := box.Run(context.Background(), rouse.Input{Body: strings.NewReader(c.in)}, io.Discard); err != nil {
 					b.Fatal(err)
 				}
 			}

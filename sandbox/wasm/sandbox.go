@@ -38,6 +38,7 @@ type sandbox struct {
 	call    string // the function to call
 	memory  memory
 	config  wazero.ModuleConfig
+	env     map[string]string // the function\'s own
 	print   *printer
 
 	alive context.Context // ends with Close
@@ -114,8 +115,9 @@ func newSandbox(d *Driver, s rouse.Spec, m *module) (*sandbox, error) {
 		WithSysWalltime().WithSysNanotime().WithOsyield(runtime.Gosched).
 		WithRandSource(rand.Reader).
 		WithFSConfig(wazero.NewFSConfig().WithFSMount(&folder{dir: s.Code}, "/fn"))
-	for _, k := range slices.Sorted(maps.Keys(s.Function.Env)) {
-		b.config = b.config.WithEnv(k, s.Function.Env[k])
+	b.env = s.Function.Env
+	for _, k := range slices.Sorted(maps.Keys(b.env)) {
+		b.config = b.config.WithEnv(k, b.env[k])
 	}
 	b.alive, b.end = context.WithCancel(context.Background())
 	b.turn <- struct{}{}
@@ -134,7 +136,7 @@ func (b *sandbox) boot(ctx context.Context) error {
 	done := run.Done()
 	b.io.out = b.print.stream(rouse.Stdout) // nobody asked yet
 	b.io.done.Store(&done)
-	b.instance, err = b.instantiate(run, &b.io)
+	b.instance, err = b.instantiate(run, &b.io, nil)
 	if err == nil {
 		if init := b.instance.ExportedFunction("_initialize"); init != nil {
 			_, err = init.Call(run)
@@ -156,10 +158,16 @@ func (b *sandbox) boot(ctx context.Context) error {
 	return &rouse.BootError{Status: status, Failure: *failure}
 }
 
-func (b *sandbox) instantiate(ctx context.Context, s *stdio) (api.Module, error) {
+func (b *sandbox) instantiate(ctx context.Context, s *stdio, env map[string]string) (api.Module, error) {
 	ctx = experimental.WithMemoryAllocator(ctx, &b.memory)
+	config := b.config
+	for k, v := range env {
+		if _, own := b.env[k]; !own { // an event must not change what the function was given
+			config = config.WithEnv(k, v)
+		}
+	}
 	return b.d.runtime.InstantiateModule(ctx, b.m.compiled,
-		b.config.WithStdin(s).WithStdout(s).WithNanosleep(s.sleep))
+		config.WithStdin(s).WithStdout(s).WithNanosleep(s.sleep))
 }
 
 // begin returns a context for one run that ends with ctx or the Sandbox, and
@@ -178,7 +186,7 @@ func (b *sandbox) begin(ctx context.Context) (context.Context, func(), error) {
 
 // Run implements rouse.Sandbox. Runs of a command may go side by side; those of
 // a reactor wait for each other. When ctx ends first, a reactor is Done.
-func (b *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
+func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, error) {
 	run, stop, err := b.begin(ctx)
 	if err != nil {
 		return 0, err
@@ -199,7 +207,7 @@ func (b *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, er
 	default:
 	}
 	done := run.Done()
-	b.io.in, b.io.out = in, out
+	b.io.in, b.io.out = in.Body, out
 	b.io.done.Store(&done)
 	b.memory.denied.Store(false)
 	_, err = b.function.Call(run)
@@ -211,12 +219,12 @@ func (b *sandbox) Run(ctx context.Context, in io.Reader, out io.Writer) (int, er
 	return 0, nil
 }
 
-func (b *sandbox) runCommand(run context.Context, in io.Reader, out io.Writer) (int, error) {
+func (b *sandbox) runCommand(run context.Context, in rouse.Input, out io.Writer) (int, error) {
 	done := run.Done()
-	s := &stdio{in: in, out: out}
+	s := &stdio{in: in.Body, out: out}
 	s.done.Store(&done)
 	b.memory.denied.Store(false)
-	instance, err := b.instantiate(run, s)
+	instance, err := b.instantiate(run, s, in.Env)
 	if err == nil {
 		_, err = instance.ExportedFunction(b.call).Call(run)
 		instance.Close(context.Background())

@@ -175,7 +175,7 @@ func TestModulesAreKeptOnDisk(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := b.Run(t.Context(), strings.NewReader(""), &bytes.Buffer{}); err == nil {
+		if _, err := b.Run(t.Context(), rouse.Input{Body: strings.NewReader("")}, &bytes.Buffer{}); err == nil {
 			t.Error("ran after the driver was closed")
 		}
 		if _, err := d.Open(t.Context(), s); err == nil {

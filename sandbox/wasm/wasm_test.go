@@ -56,7 +56,7 @@ func open(t testing.TB, d *Driver, s rouse.Spec) rouse.Sandbox {
 func run(t testing.TB, b rouse.Sandbox, in string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
-	code, err := b.Run(context.Background(), strings.NewReader(in), &out)
+	code, err := b.Run(context.Background(), rouse.Input{Body: strings.NewReader(in)}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestExitCode(t *testing.T) {
 		if reactor := !b.(*sandbox).command; ended(b) != reactor || reactor && b.Exit().Code != 3 {
 			t.Errorf("ended %v with %+v", ended(b), b.Exit())
 		}
-		if _, err := b.Run(t.Context(), strings.NewReader("echo x"), &bytes.Buffer{}); (err != nil) != ended(b) {
+		if _, err := b.Run(t.Context(), rouse.Input{Body: strings.NewReader("echo x")}, &bytes.Buffer{}); (err != nil) != ended(b) {
 			t.Errorf("run again: %v", err)
 		}
 	})
@@ -168,7 +168,7 @@ func TestOutOfMemory(t *testing.T) {
 	both(t, func(t *testing.T, module []byte) {
 		b := open(t, newDriver(t), deployed(t, module, rouse.Function{Limits: rouse.Limits{Memory: 32 << 20}}))
 		var out bytes.Buffer
-		if code, err := b.Run(t.Context(), strings.NewReader("grow"), &out); code == 0 || err != nil {
+		if code, err := b.Run(t.Context(), rouse.Input{Body: strings.NewReader("grow")}, &out); code == 0 || err != nil {
 			t.Errorf("code %d, %v", code, err)
 		}
 		if status, _ := b.Exit().Failure(); status != rouse.StatusOutOfMemory || !ended(b) {
@@ -190,7 +190,7 @@ func TestHugeOutput(t *testing.T) {
 		if code, out := run(t, b, "huge"); code != 0 || len(out) != 64<<20 {
 			t.Errorf("code %d, %d bytes", code, len(out))
 		}
-		if code, err := b.Run(t.Context(), strings.NewReader("huge"), full{}); code != 9 || err != nil {
+		if code, err := b.Run(t.Context(), rouse.Input{Body: strings.NewReader("huge")}, full{}); code != 9 || err != nil {
 			t.Errorf("into a closed writer: code %d, %v", code, err)
 		}
 	})
@@ -228,7 +228,7 @@ func TestEndlessCodeIsEnded(t *testing.T) {
 				}
 				cancel()
 			}()
-			if _, err := b.Run(ctx, strings.NewReader(""), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+			if _, err := b.Run(ctx, rouse.Input{Body: strings.NewReader("")}, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v", err)
 			}
 			if reactor := !b.(*sandbox).command; ended(b) != reactor {
@@ -242,14 +242,14 @@ func TestEndlessCodeIsEnded(t *testing.T) {
 			b := open(t, d, deployed(t, module, rouse.Function{}))
 			ctx, cancel := context.WithCancel(t.Context())
 			in := &endOfInput{text: what, end: func() { go func() { runtime.GC(); cancel() }() }}
-			if _, err := b.Run(ctx, in, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+			if _, err := b.Run(ctx, rouse.Input{Body: in}, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: got %v", what, err)
 			}
 			cancel()
 		}
 		b := open(t, d, deployed(t, module, rouse.Function{}))
 		in := &endOfInput{text: "spin", end: func() { go b.Close() }}
-		if _, err := b.Run(t.Context(), in, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+		if _, err := b.Run(t.Context(), rouse.Input{Body: in}, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("closed while it ran: %v", err)
 		}
 		<-b.Done()
