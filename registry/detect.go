@@ -69,6 +69,11 @@ func look(dir string) (layout, error) {
 	return b, nil
 }
 
+// asks says whether package.json asks for dependencies.
+func (b layout) asks() bool {
+	return len(b.module.Dependencies)+len(b.module.OptionalDependencies) > 0
+}
+
 func (b layout) has(file string) bool {
 	info, err := os.Stat(filepath.Join(b.dir, filepath.FromSlash(file)))
 	return filepath.IsLocal(file) && err == nil && info.Mode().IsRegular()
@@ -190,6 +195,8 @@ func (d *deploy) chooseHandler(b layout) error {
 		if files = []string{module + ".py", module + "/__main__.py"}; b.has("requirements.txt") {
 			return nil
 		}
+	case program && d.runtime.Family == familyNode && strings.HasPrefix(d.f.Handler, "node_modules/") && b.asks():
+		return nil // the program of a dependency, which is still to be installed
 	case d.runtime.Family == familyWasm:
 		file, _, _ := strings.Cut(d.f.Handler, ":")
 		files = []string{file}

@@ -296,7 +296,9 @@ async function become (start) {
   if (start.mode === 'serve') {
     fs.closeSync(INPUT)
     fs.closeSync(OUTPUT)
-    process.argv = [process.argv[0], path.join(code, start.handler)]
+    // A dependency may bring the program.
+    const home = start.handler.startsWith('node_modules/') && start.deps && !fs.existsSync(path.join(code, start.handler)) ? start.deps : code
+    process.argv = [process.argv[0], path.join(home, start.handler)]
     // eslint-disable-next-line n/no-deprecated-api
     return require('module').runMain(process.argv[1])
   }
