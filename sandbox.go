@@ -64,7 +64,8 @@ type Sandbox interface {
 	Dial(ctx context.Context, port int) (net.Conn, error)
 
 	// Run gives the program its input and returns its exit code when it ended.
-	// Only for ModeOnce. A Sandbox that can't run again is Done afterwards.
+	// Only for ModeOnce. An error of out ends the program. A Sandbox that can't
+	// run again is Done afterwards.
 	Run(ctx context.Context, in Input, out io.Writer) (int, error)
 
 	// Drain returns once all that the code has printed so far went to Spec.Log.
@@ -84,8 +85,8 @@ type Sandbox interface {
 
 // An Input is what a program is run with.
 type Input struct {
-	Body io.Reader         // standard input
-	Env  map[string]string // besides the Function's own; code that is kept for several runs does not see it
+	Body io.Reader                // standard input
+	Env  func() map[string]string // besides the Function's own; nil is none. Code that is kept for several runs does not see it
 }
 
 // An Exit says how a Sandbox's code ended.

@@ -43,11 +43,8 @@ func (i *instance) Close() error { return i.sandbox.Close() }
 
 // Answer implements rouse.Instance.
 func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
-	// A program whose answer nobody takes any more is not to run on.
-	run, cancel := context.WithCancel(ctx)
-	defer cancel()
-	out := &output{reply: in.Reply, limit: i.limit, stop: cancel}
-	code, err := i.sandbox.Run(run, rouse.Input{Body: bytes.NewReader(in.Event.Data), Env: environment(in)}, out)
+	out := &output{reply: in.Reply, limit: i.limit}
+	code, err := i.sandbox.Run(ctx, rouse.Input{Body: bytes.NewReader(in.Event.Data), Env: func() map[string]string { return environment(in) }}, out)
 	out.close()
 	a := rouse.Answer{Size: out.size}
 	switch {
@@ -103,7 +100,6 @@ const (
 type output struct {
 	reply rouse.Reply
 	limit int64
-	stop  func()
 	timer *time.Timer // since the first bytes for a Reply
 
 	mu      sync.Mutex
@@ -131,8 +127,7 @@ func (o *output) Write(b []byte) (int, error) {
 			o.timer = time.AfterFunc(patience, o.lose)
 		}
 	}
-	if o.err != nil {
-		o.stop()
+	if o.err != nil { // ends the program: nobody takes its answer any more
 		return 0, o.err
 	}
 	o.size += int64(len(b))
@@ -161,7 +156,6 @@ func (o *output) pass() {
 	}
 	if _, err := o.reply.Write(body); err != nil {
 		o.err = errLeft
-		o.stop()
 	}
 	o.held.Reset()
 }

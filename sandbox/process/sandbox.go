@@ -219,7 +219,11 @@ func (s *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, 
 	if begin == nil {
 		return 0, errors.New("run in sandbox: it is closed, is not for programs, or has run one")
 	}
-	if err := begin(in.Env); err != nil {
+	var env map[string]string
+	if in.Env != nil {
+		env = in.Env()
+	}
+	if err := begin(env); err != nil {
 		return 0, err
 	}
 	stop := context.AfterFunc(ctx, func() { s.kill() })

@@ -63,6 +63,8 @@ type stdio struct {
 	in   io.Reader
 	out  io.Writer
 	done atomic.Pointer[<-chan struct{}] // of the run, to wake it from sleep
+	end  context.CancelFunc              // of the run, for when out takes no more
+	err  error                           // why it does not
 }
 
 // Read implements io.Reader.
@@ -74,7 +76,22 @@ func (s *stdio) Read(b []byte) (int, error) {
 }
 
 // Write implements io.Writer.
-func (s *stdio) Write(b []byte) (int, error) { return s.out.Write(b) }
+func (s *stdio) Write(b []byte) (int, error) {
+	n, err := s.out.Write(b)
+	if err != nil && s.end != nil {
+		s.err = err
+		s.end()
+	}
+	return n, err
+}
+
+// because returns why out took no more, or else err.
+func (s *stdio) because(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	return err
+}
 
 func (s *stdio) sleep(ns int64) {
 	done := s.done.Load()
@@ -126,7 +143,7 @@ func newSandbox(d *Driver, s rouse.Spec, m *module) (*sandbox, error) {
 
 // boot makes a reactor ready.
 func (b *sandbox) boot(ctx context.Context) error {
-	run, stop, err := b.begin(ctx)
+	run, _, stop, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -170,30 +187,30 @@ func (b *sandbox) instantiate(ctx context.Context, s *stdio, env map[string]stri
 		config.WithStdin(s).WithStdout(s).WithNanosleep(s.sleep))
 }
 
-// begin returns a context for one run that ends with ctx or the Sandbox, and
-// what to call when the run is over.
-func (b *sandbox) begin(ctx context.Context) (context.Context, func(), error) {
+// begin returns a context for one run that ends with ctx, the Sandbox or end,
+// and what to call when the run is over.
+func (b *sandbox) begin(ctx context.Context) (run context.Context, end context.CancelFunc, stop func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || b.over {
-		return nil, nil, errors.New("run in sandbox: it is closed")
+		return nil, nil, nil, errors.New("run in sandbox: it is closed")
 	}
 	b.runs.Add(1)
-	run, cancel := context.WithCancel(ctx)
-	unlink := context.AfterFunc(b.alive, cancel)
-	return run, func() { unlink(); cancel(); b.runs.Done() }, nil
+	run, end = context.WithCancel(ctx)
+	unlink := context.AfterFunc(b.alive, end)
+	return run, end, func() { unlink(); end(); b.runs.Done() }, nil
 }
 
 // Run implements rouse.Sandbox. Runs of a command may go side by side; those of
 // a reactor wait for each other. When ctx ends first, a reactor is Done.
 func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, error) {
-	run, stop, err := b.begin(ctx)
+	run, end, stop, err := b.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer stop()
 	if b.command {
-		return b.runCommand(run, in, out)
+		return b.runCommand(run, end, in, out)
 	}
 	select {
 	case <-b.turn:
@@ -207,24 +224,29 @@ func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, 
 	default:
 	}
 	done := run.Done()
-	b.io.in, b.io.out = in.Body, out
+	b.io.in, b.io.out, b.io.end = in.Body, out, end
 	b.io.done.Store(&done)
 	b.memory.denied.Store(false)
 	_, err = b.function.Call(run)
-	b.io.in, b.io.out = nil, b.print.stream(rouse.Stdout)
+	b.io.in, b.io.out, b.io.end = nil, b.print.stream(rouse.Stdout), nil
 	b.print.drain()
 	if err != nil {
-		return b.ended(run, err)
+		code, err := b.ended(run, err)
+		return code, b.io.because(err)
 	}
 	return 0, nil
 }
 
-func (b *sandbox) runCommand(run context.Context, in rouse.Input, out io.Writer) (int, error) {
+func (b *sandbox) runCommand(run context.Context, end context.CancelFunc, in rouse.Input, out io.Writer) (int, error) {
 	done := run.Done()
-	s := &stdio{in: in.Body, out: out}
+	s := &stdio{in: in.Body, out: out, end: end}
+	var env map[string]string
+	if in.Env != nil {
+		env = in.Env()
+	}
 	s.done.Store(&done)
 	b.memory.denied.Store(false)
-	instance, err := b.instantiate(run, s, in.Env)
+	instance, err := b.instantiate(run, s, env)
 	if err == nil {
 		_, err = instance.ExportedFunction(b.call).Call(run)
 		instance.Close(context.Background())
@@ -236,7 +258,8 @@ func (b *sandbox) runCommand(run context.Context, in rouse.Input, out io.Writer)
 	if exit, ok := errors.AsType[*sys.ExitError](err); ok && run.Err() == nil && (exit.ExitCode() == 0 || !b.memory.denied.Load()) {
 		return int(exit.ExitCode()), nil // by itself: the next run begins afresh
 	}
-	return b.ended(run, err)
+	code, err := b.ended(run, err)
+	return code, s.because(err)
 }
 
 // ended makes of why a run ended its exit code, and the Sandbox Done where it

@@ -177,6 +177,9 @@ def main():
     poll.register(CONTROL, select.POLLIN)
     poll.register(woken, select.POLLIN)
     ids = {}
+    for _ in range(8):
+        # The interpreter rewrites code that it runs often: here, for all children.
+        worker.warm_up(setup['shims'])
     gc.collect()
     gc.freeze()
     control.send(json.dumps({'up': os.getpid()}).encode())
