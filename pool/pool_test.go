@@ -55,13 +55,13 @@ type cell struct {
 	once sync.Once
 }
 
-func (c *cell) Conn() io.ReadWriteCloser                               { return nil }
-func (c *cell) Dial(context.Context, int) (net.Conn, error)            { return nil, nil }
+func (c *cell) Conn() io.ReadWriteCloser                                 { return nil }
+func (c *cell) Dial(context.Context, int) (net.Conn, error)              { return nil, nil }
 func (c *cell) Run(context.Context, rouse.Input, io.Writer) (int, error) { return 0, nil }
-func (c *cell) Drain()                                                 {}
-func (c *cell) Done() <-chan struct{}                                  { return c.done }
-func (c *cell) Exit() rouse.Exit                                       { return rouse.Exit{} }
-func (c *cell) Usage() rouse.Usage                                     { return rouse.Usage{Memory: 1 << 20, Peak: 1 << 20} }
+func (c *cell) Drain()                                                   {}
+func (c *cell) Done() <-chan struct{}                                    { return c.done }
+func (c *cell) Exit() rouse.Exit                                         { return rouse.Exit{} }
+func (c *cell) Usage() rouse.Usage                                       { return rouse.Usage{Memory: 1 << 20, Peak: 1 << 20} }
 
 func (c *cell) Answer(ctx context.Context, _ rouse.Invocation) (rouse.Answer, error) {
 	now := c.lab.current.Add(1)
