@@ -24,6 +24,7 @@ type deploy struct {
 	name, alias, envFile string
 	env                  []string
 	memory, tmp          bytesFlag
+	answer, log          bytesFlag
 	timeout              time.Duration
 	retries              int
 	options              wire.Options
@@ -59,6 +60,10 @@ finish on the old version.`,
 	f.IntVar(&d.options.Limits.Concurrency, "concurrency", 0, "events that an instance answers at once")
 	f.IntVar(&d.options.Limits.Min, "min", 0, "instances kept warm")
 	f.IntVar(&d.options.Limits.Max, "max", 0, "instances at most")
+	f.IntVar(&d.options.Limits.Queue, "queue", 0, "calls that may wait for an instance")
+	f.IntVar(&d.options.Limits.Processes, "processes", 0, "processes and threads of an instance")
+	f.Var(&d.answer, "answer", "size of one answer, such as 6MB")
+	f.Var(&d.log, "log", "size of the log kept of one call")
 	f.StringArrayVarP(&d.env, "env", "e", nil, "environment variable as `NAME=VALUE`, or NAME to take it from here; may be repeated")
 	f.StringVar(&d.envFile, "env-file", "", "`file` of NAME=VALUE lines")
 	f.BoolVar(&d.options.Egress, "egress", false, "let it open connections to the outside")
@@ -115,6 +120,7 @@ func (d *deploy) complete(c *cobra.Command, path string) (err error) {
 	}
 	o := &d.options
 	o.Limits.Memory, o.Limits.Tmp, o.Limits.Timeout = int64(d.memory), int64(d.tmp), rouse.Duration(d.timeout)
+	o.Limits.Answer, o.Limits.Log = int64(d.answer), int64(d.log)
 	if c.Flags().Changed("retries") {
 		if d.retries < 0 {
 			return usage(c, "--retries must not be negative")

@@ -99,7 +99,7 @@ class NotJSON(TypeError):
     __module__ = 'builtins'
 
 
-def failure(e, skip=__file__):
+def failure(e):
     """Describes an exception as its language prints it, without our own frames."""
     kind, _, trace = type(e), e, sys.exc_info()[2]
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OWN):
