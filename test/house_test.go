@@ -25,7 +25,7 @@ var floors = []struct {
 	rooms []string
 }{
 	{"tools", nil, []string{"internal"}},
-	{"language", []string{}, []string{"."}},
+	{"language", []string{}, []string{".", "data"}},
 	{"drivers", []string{"tools", "language"}, []string{"store", "blob", "bus", "sandbox"}},
 	{"engine", []string{"tools", "language"}, []string{"auth", "bundle", "invoke", "meter", "pool", "registry", "rule", "workflow", "stream", "queue", "table", "bucket"}},
 	{"doors", []string{"tools", "language"}, []string{"console", "contract", "dialect", "trigger"}},
@@ -34,10 +34,15 @@ var floors = []struct {
 
 // neighbours are the imports allowed along one floor. Keep it short.
 var neighbours = map[string][]string{
-	"registry":  {"bundle"},
-	"invoke":    {"pool"},
-	"cmd/rouse": {"node"},
-	"bench":     {"node"},
+	"data":           {"."},
+	"registry":       {"bundle"},
+	"table":          {"stream/journal"},
+	"bucket":         {"stream/journal"},
+	"invoke":         {"pool"},
+	"store/sqlite":   {"store/pending"},
+	"store/postgres": {"store/pending"},
+	"cmd/rouse":      {"node"},
+	"bench":          {"node"},
 }
 
 // doors are the foreign libraries and the one folder that may import each.

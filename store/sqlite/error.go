@@ -16,7 +16,9 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // checksum is a column's value: SQLite has no unsigned integers.
-func checksum(b []byte) int64 { return int64(crc32.Checksum(b, castagnoli)) }
+func checksum(b []byte) int64 { return int64(crcUpdate(0, b)) }
+
+func crcUpdate(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
 
 // damaged says that a stored payload is not what was written.
 func damaged(op, row string) *rouse.Error {

@@ -43,6 +43,10 @@ type Store struct {
 	meta    *meta
 	queue   *queue
 	records *records
+	config  Config
+
+	mu   sync.Mutex
+	keys map[string]*keys // guarded by mu; nil once closed
 
 	closing sync.Once
 	closed  error // what Close returned
@@ -66,7 +70,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, rouse.Errorf(rouse.Unavailable, "open store", dir, "make the folder: %w", err)
 	}
-	s := &Store{}
+	s := &Store{config: c, keys: map[string]*keys{}}
 	if s.lock, err = lockFolder(dir); err != nil {
 		return nil, err
 	}
@@ -90,6 +94,27 @@ func (s *Store) Queue() rouse.Queue { return s.queue }
 // Records returns what ran.
 func (s *Store) Records() rouse.Records { return s.records }
 
+// Keys returns the map of a name, with a file and a writer of its own.
+func (s *Store) Keys(ctx context.Context, name string) (rouse.Keys, error) {
+	if err := rouse.CheckName(name); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys == nil {
+		return nil, explain("open", name, errClosed)
+	}
+	if k := s.keys[name]; k != nil {
+		return k, nil
+	}
+	k, err := openKeys(ctx, s.config, "keys-"+name)
+	if err != nil {
+		return nil, err
+	}
+	s.keys[name] = k
+	return k, nil
+}
+
 // Close commits what was accepted, refuses what comes later and lets go of the
 // folder. It may be called again.
 func (s *Store) Close() error {
@@ -99,6 +124,12 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	var errs []error
+	s.mu.Lock()
+	for _, k := range s.keys {
+		errs = append(errs, k.file.close())
+	}
+	s.keys = nil
+	s.mu.Unlock()
 	if s.records != nil {
 		errs = append(errs, s.records.close())
 	}
