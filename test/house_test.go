@@ -25,7 +25,7 @@ var floors = []struct {
 	rooms []string
 }{
 	{"tools", nil, []string{"internal"}},
-	{"language", []string{}, []string{".", "data"}},
+	{"language", []string{}, []string{".", "data", "event"}},
 	{"drivers", []string{"tools", "language"}, []string{"store", "blob", "bus", "sandbox"}},
 	{"engine", []string{"tools", "language"}, []string{"auth", "bundle", "invoke", "meter", "pool", "registry", "rule", "workflow", "stream", "queue", "table", "bucket"}},
 	{"doors", []string{"tools", "language"}, []string{"console", "contract", "dialect", "trigger"}},
@@ -35,6 +35,7 @@ var floors = []struct {
 // neighbours are the imports allowed along one floor. Keep it short.
 var neighbours = map[string][]string{
 	"data":           {"."},
+	"event":          {"."},
 	"registry":       {"bundle"},
 	"table":          {"stream/journal"},
 	"bucket":         {"stream/journal"},

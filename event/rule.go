@@ -1,0 +1,123 @@
+package event
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// A Rule delivers the Events of one thing that match a pattern to a function,
+// or to another Target: at least once.
+//
+// Events of streams and tables are delivered in the order of their shard, the
+// next when the one before was answered or given up. Those of all else are
+// delivered side by side, and each is retried by itself.
+type Rule struct {
+	rouse.Ref
+	On         On              `json:"on"`
+	When       json.RawMessage `json:"when,omitempty"`  // a pattern; none matches all
+	Input      json.RawMessage `json:"input,omitempty"` // a template; none is the whole Event
+	To         Target          `json:"to"`
+	Batch      *Batch          `json:"batch,omitempty"` // nil delivers one at a time
+	Parallel   int             `json:"parallel"`        // deliveries at once, of each shard where there are shards
+	Retry      Retry           `json:"retry"`
+	DeadLetter *Target         `json:"deadLetter,omitempty"` // where that goes which was given up
+	Success    *Target         `json:"success,omitempty"`    // where an Outcome goes
+	Failure    *Target         `json:"failure,omitempty"`
+	From       string          `json:"from,omitempty"` // "oldest"; "" is what happens from now on
+	Paused     string          `json:"paused,omitempty"`
+	Created    time.Time       `json:"created"`
+	Notes      rouse.Notes     `json:"notes,omitempty"`
+}
+
+// On names what a Rule listens to: exactly one, in the Rule's own namespace.
+type On struct {
+	Trigger  string `json:"trigger,omitempty"`
+	Stream   string `json:"stream,omitempty"`
+	Queue    string `json:"queue,omitempty"`
+	Table    string `json:"table,omitempty"`
+	Bucket   string `json:"bucket,omitempty"`
+	Function string `json:"function,omitempty"`
+	Outcome  string `json:"outcome,omitempty"` // of Function: "success", "failure"; "" is any
+}
+
+// A Target is where Events go: exactly one of its first four, in the Rule's own
+// namespace.
+type Target struct {
+	Function  string `json:"function,omitempty"`
+	Queue     string `json:"queue,omitempty"`
+	Stream    string `json:"stream,omitempty"`
+	Webhook   string `json:"webhook,omitempty"`   // a URL that is posted to
+	Qualifier string `json:"qualifier,omitempty"` // of Function
+}
+
+// A Batch says how many Events are delivered at once: as many as are there,
+// within these bounds.
+type Batch struct {
+	Size   int            `json:"size"`             // Events; 0 is 100
+	Window rouse.Duration `json:"window,omitempty"` // how long to wait for more
+	Bytes  int            `json:"bytes,omitempty"`  // of their data; 0 is 6 MiB
+	Bisect bool           `json:"bisect,omitempty"` // halve a batch that fails, to find what it is that fails
+}
+
+// Retry says how often a delivery is tried.
+type Retry struct {
+	rouse.Retry
+	Age rouse.Duration `json:"age,omitempty"` // of an Event, from which on it is given up; 0 is any
+}
+
+// A Status says how a Rule does.
+type Status struct {
+	Waiting int64     `json:"waiting"`           // Events not yet delivered, about
+	Oldest  time.Time `json:"oldest,omitzero"`   // of them
+	Failing string    `json:"failing,omitempty"` // what the last attempt met, where it failed
+	Paused  string    `json:"paused,omitempty"`  // why nothing is delivered
+}
+
+// Rules knows Triggers and Rules. All methods may be called concurrently.
+type Rules interface {
+	// SetTrigger adds or replaces t, and starts it. Errors: Invalid.
+	SetTrigger(ctx context.Context, t Trigger) (Trigger, error)
+	Trigger(ctx context.Context, r rouse.Ref) (Trigger, error)
+	Triggers(ctx context.Context, ns rouse.Namespace, after string, limit int) ([]Trigger, error)
+	RemoveTrigger(ctx context.Context, r rouse.Ref) error
+
+	// SetRule adds or replaces r. One that is replaced goes on where it was,
+	// unless it listens to another thing now. Errors: Invalid, NotFound where
+	// what it names is not there, Conflict where rules would go in a circle.
+	SetRule(ctx context.Context, r Rule) (Rule, error)
+	Rule(ctx context.Context, r rouse.Ref) (Rule, error)
+	Rules(ctx context.Context, ns rouse.Namespace, after string, limit int) ([]Rule, error)
+	RemoveRule(ctx context.Context, r rouse.Ref) error
+}
+
+// A Replay delivers Events that came in before once more.
+type Replay struct {
+	Rule     rouse.Ref // of which
+	Since    time.Time
+	Until    time.Time // zero is now
+	Function string    // instead of the Rule's own Target; "" is that
+	Version  string    // of Function, or of the Rule's own
+	Rate     float64   // deliveries a second; 0 is 50
+}
+
+// Control works on Rules that run. All methods may be called concurrently.
+type Control interface {
+	Emitter
+
+	// Status says how a Rule does. Errors: NotFound.
+	Status(ctx context.Context, r rouse.Ref) (Status, error)
+
+	// Pause stops a Rule's deliveries; what comes in waits. Resume goes on.
+	Pause(ctx context.Context, r rouse.Ref, why string) error
+	Resume(ctx context.Context, r rouse.Ref) error
+
+	// Replay queues what matched a Rule once more, marked as replayed, and says
+	// how many. Errors: NotFound, Invalid.
+	Replay(ctx context.Context, p Replay) (int, error)
+
+	// Find returns the Event of an ID, while it is kept. Errors: NotFound.
+	Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error)
+}
