@@ -271,19 +271,6 @@ func TestAcceptRefusesUnknownFunctions(t *testing.T) {
 	}
 }
 
-func TestBackoffDoublesAndIsBounded(t *testing.T) {
-	for attempt := 1; attempt < 60; attempt++ {
-		d := backoff(rouse.Duration(time.Second), attempt)
-		most := min(time.Second<<min(attempt-1, 20), maxBackoff)
-		if d < most/2 || d > most {
-			t.Errorf("attempt %d waits %v, not %v to %v", attempt, d, most/2, most)
-		}
-	}
-	if d := backoff(0, 5); d != 0 {
-		t.Errorf("no back-off is %v", d)
-	}
-}
-
 // A memory keeps records, or refuses them.
 type memory struct {
 	rouse.Records

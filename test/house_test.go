@@ -27,7 +27,7 @@ var floors = []struct {
 	{"tools", nil, []string{"internal"}},
 	{"language", []string{}, []string{".", "data", "event"}},
 	{"drivers", []string{"tools", "language"}, []string{"store", "blob", "bus", "sandbox"}},
-	{"engine", []string{"tools", "language"}, []string{"auth", "bundle", "invoke", "meter", "pool", "registry", "rule", "workflow", "stream", "queue", "table", "bucket"}},
+	{"engine", []string{"tools", "language"}, []string{"auth", "bundle", "dispatch", "meta", "invoke", "meter", "pool", "registry", "rule", "workflow", "stream", "queue", "table", "bucket"}},
 	{"doors", []string{"tools", "language"}, []string{"console", "contract", "dialect", "trigger"}},
 	{"wiring", nil, []string{"bench", "cmd", "node", "test"}},
 }
@@ -39,7 +39,8 @@ var neighbours = map[string][]string{
 	"registry":       {"bundle"},
 	"table":          {"stream/journal"},
 	"bucket":         {"stream/journal"},
-	"invoke":         {"pool"},
+	"invoke":         {"dispatch", "pool"},
+	"rule":           {"dispatch"},
 	"store/sqlite":   {"store/pending"},
 	"store/postgres": {"store/pending"},
 	"cmd/rouse":      {"node"},

@@ -1,0 +1,337 @@
+// Package dispatch carries messages from durable queues to who handles them: at
+// least once, again when that failed, and into the dead letters when it is said
+// to be enough.
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// A Config says what is dispatched, and how.
+type Config struct {
+	Queue  rouse.Queue
+	Prefix string // of the queues that are served
+
+	// Lane says how a queue is served; it is asked each time there is something
+	// in the queue after there was nothing.
+	Lane func(ctx context.Context, queue string) Lane
+
+	// Handle handles messages and returns an Outcome for each. Their leases are
+	// held meanwhile. It is called concurrently.
+	Handle func(ctx context.Context, queue string, ls []rouse.Lease) []Outcome
+
+	Settle func(context.Context) // called before what is done is deleted; nil does nothing
+	Lease  time.Duration         // after which what a dead server had begun is handled again; 0 is 30 s
+	Poll   time.Duration         // how often queues are looked at without cause; 0 is 10 s
+	Log    *slog.Logger
+}
+
+// A Lane says how one queue is served.
+type Lane struct {
+	Parallel int           // calls of Handle at once; 0 leaves the messages where they are
+	Batch    int           // messages in a call at most; 0 is 1
+	Window   time.Duration // how long to wait for a batch to fill
+}
+
+// An Outcome is what becomes of a message. The zero value deletes it.
+type Outcome struct {
+	Again bool          // it is handled again
+	After time.Duration // from now
+	Bury  string        // why it is given up; "" is not
+}
+
+// A Dispatcher serves queues. Each has a lane of its own, so that a slow one
+// holds up no other.
+type Dispatcher struct {
+	Config
+	work sync.WaitGroup
+
+	mu    sync.Mutex
+	lanes map[string]*lane // guarded by mu; by name of the queue
+	ctx   context.Context  // guarded by mu; nil until Run
+}
+
+// A lane is one queue on its way.
+type lane struct {
+	Lane
+	queue string
+	wake  chan struct{}
+	done  chan rouse.Receipt // of what was handled
+}
+
+// doneAtOnce bounds how many handled messages wait to be deleted.
+const doneAtOnce = 1000
+
+// New returns a Dispatcher; Run must be running.
+func New(c Config) *Dispatcher {
+	if c.Lease == 0 {
+		c.Lease = 30 * time.Second
+	}
+	if c.Poll == 0 {
+		c.Poll = 10 * time.Second
+	}
+	if c.Settle == nil {
+		c.Settle = func(context.Context) {}
+	}
+	return &Dispatcher{Config: c, lanes: map[string]*lane{}}
+}
+
+// Run serves the queues until ctx ends and what it began is done.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	d.mu.Lock()
+	d.ctx = ctx
+	d.mu.Unlock()
+	poll := time.NewTicker(d.Poll)
+	defer poll.Stop()
+	for {
+		all, err := d.Queue.Stats(ctx, d.Prefix)
+		if err != nil && ctx.Err() == nil {
+			d.Log.Error("look for queued messages", "prefix", d.Prefix, "error", err)
+		}
+		for q, s := range all {
+			if s.Visible+s.Leased > 0 {
+				d.Serve(q)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			d.mu.Lock()
+			d.ctx = nil
+			d.mu.Unlock()
+			d.work.Wait()
+			return nil
+		case <-poll.C:
+		}
+	}
+}
+
+// Serve sees to it that a queue is looked at from now on.
+func (d *Dispatcher) Serve(queue string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.lanes[queue]; l != nil {
+		signal(l.wake)
+		return
+	}
+	if d.ctx == nil {
+		return // Run will find it
+	}
+	ctx := d.ctx
+	l := &lane{queue: queue, wake: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce)}
+	d.lanes[queue] = l
+	d.work.Go(func() { d.drive(ctx, l) })
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// drive handles what is in a lane's queue until it is empty.
+func (d *Dispatcher) drive(ctx context.Context, l *lane) {
+	if l.Lane = d.Lane(ctx, l.queue); l.Parallel <= 0 {
+		d.leave(l)
+		return
+	}
+	l.Batch = max(l.Batch, 1)
+	slots := make(chan struct{}, l.Parallel)
+	var running, deleting sync.WaitGroup
+	deleting.Go(func() { d.delete(context.WithoutCancel(ctx), l) })
+	defer deleting.Wait()
+	defer close(l.done)
+	defer running.Wait()
+	for ctx.Err() == nil {
+		slots <- struct{}{} // one is free
+		free := cap(slots) - len(slots) + 1
+		leases := d.receive(ctx, l, free*l.Batch)
+		<-slots
+		ended := len(leases) == 0 && d.rest(ctx, l)
+		for len(leases) > 0 {
+			batch := leases[:min(l.Batch, len(leases))]
+			leases = leases[len(batch):]
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				d.handle(ctx, l, batch)
+			})
+		}
+		if ended {
+			return
+		}
+	}
+	d.leave(l)
+}
+
+// leave takes a lane out of service.
+func (d *Dispatcher) leave(l *lane) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.lanes, l.queue)
+}
+
+// receive takes up to n messages, and waits the lane's window for a first batch
+// to fill.
+func (d *Dispatcher) receive(ctx context.Context, l *lane, n int) []rouse.Lease {
+	leases, err := d.Queue.Receive(ctx, l.queue, n, d.Lease)
+	if err != nil && ctx.Err() == nil {
+		d.Log.Error("receive messages", "queue", l.queue, "error", err)
+	}
+	if l.Window <= 0 || len(leases) == 0 || len(leases) >= l.Batch {
+		return leases
+	}
+	// A third of the lease is left for what holds it from then on.
+	end := time.NewTimer(min(l.Window, d.Lease/3))
+	defer end.Stop()
+	for len(leases) < l.Batch {
+		select {
+		case <-ctx.Done():
+			return leases
+		case <-end.C:
+			return leases
+		case <-l.wake:
+		}
+		more, err := d.Queue.Receive(ctx, l.queue, n-len(leases), d.Lease)
+		if err != nil && ctx.Err() == nil {
+			d.Log.Error("receive messages", "queue", l.queue, "error", err)
+			return leases
+		}
+		leases = append(leases, more...)
+	}
+	return leases
+}
+
+// rest waits until there may be something in the queue again, and says whether
+// the lane has ended because there is nothing to wait for.
+func (d *Dispatcher) rest(ctx context.Context, l *lane) (ended bool) {
+	wait := d.Poll
+	all, err := d.Queue.Stats(ctx, l.queue)
+	s := all[l.queue]
+	if err == nil && s.Visible+s.Leased == 0 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(l.wake) > 0 { // something came in meanwhile
+			<-l.wake
+			return false
+		}
+		delete(d.lanes, l.queue)
+		return true
+	}
+	if err == nil && s.Next >= 0 {
+		wait = min(wait, s.Next+time.Millisecond)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-l.wake:
+	case <-timer.C:
+	}
+	return false
+}
+
+// handle has leased messages handled and does with them as is said.
+func (d *Dispatcher) handle(ctx context.Context, l *lane, leases []rouse.Lease) {
+	// The server stops only when what was begun is done.
+	ctx = context.WithoutCancel(ctx)
+	held := d.hold(ctx, l, leases)
+	outcomes := d.Handle(ctx, l.queue, leases)
+	receipts := held()
+	again := false
+	for i, o := range outcomes {
+		var err error
+		switch {
+		case o.Bury != "":
+			err = d.Queue.Bury(ctx, l.queue, receipts[i], o.Bury)
+		case o.Again:
+			_, err = d.Queue.Extend(ctx, l.queue, receipts[i], o.After)
+			again = true
+		default:
+			l.done <- receipts[i]
+		}
+		if err != nil { // it will be handled again when the lease is over
+			d.Log.Error("settle a message", "queue", l.queue, "message", receipts[i].ID, "error", err)
+		}
+	}
+	if again {
+		signal(l.wake)
+	}
+}
+
+// delete takes handled messages out of the queue, many at once, when what they
+// led to is stored: a server that is killed between the two handles them again.
+func (d *Dispatcher) delete(ctx context.Context, l *lane) {
+	for first := range l.done {
+		rs := append(make([]rouse.Receipt, 0, len(l.done)+1), first)
+		for len(l.done) > 0 {
+			rs = append(rs, <-l.done)
+		}
+		d.Settle(ctx)
+		deleted, err := d.Queue.Delete(ctx, l.queue, rs)
+		if err != nil {
+			d.Log.Error("delete handled messages", "queue", l.queue, "error", err)
+		}
+		for i, ok := range deleted {
+			if !ok {
+				d.Log.Warn("a handled message was in other hands and is handled again", "queue", l.queue, "message", rs[i].ID)
+			}
+		}
+		signal(l.wake)
+	}
+}
+
+// hold extends leases until the returned function is called, which returns the
+// receipts that are valid then.
+func (d *Dispatcher) hold(ctx context.Context, l *lane, leases []rouse.Lease) func() []rouse.Receipt {
+	receipts := make([]rouse.Receipt, len(leases))
+	for i, lease := range leases {
+		receipts[i] = lease.Receipt
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(d.Lease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				for i, r := range receipts {
+					next, err := d.Queue.Extend(ctx, l.queue, r, d.Lease)
+					if err != nil {
+						d.Log.Warn("extend the lease of a message", "queue", l.queue, "error", err)
+						continue
+					}
+					receipts[i] = next
+				}
+			}
+		}
+	}()
+	return func() []rouse.Receipt {
+		close(stop)
+		<-done
+		return receipts
+	}
+}
+
+// maxBackoff bounds the time between two attempts.
+const maxBackoff = 15 * time.Minute
+
+// Backoff is how long to wait after the attempt of that number (1 is the
+// first): doubled each time, with a jitter of half, so that what failed
+// together does not come back together.
+func Backoff(first rouse.Duration, attempt int) time.Duration {
+	d := time.Duration(first)
+	for range min(attempt-1, 30) {
+		d = min(2*d, maxBackoff)
+	}
+	return d/2 + rand.N(d/2+1)
+}
