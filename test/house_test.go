@@ -41,6 +41,7 @@ var neighbours = map[string][]string{
 	"bucket":         {"stream/journal"},
 	"invoke":         {"dispatch", "pool"},
 	"rule":           {"dispatch"},
+	"rule/inbox":     {"stream/journal"},
 	"store/sqlite":   {"store/pending"},
 	"store/postgres": {"store/pending"},
 	"cmd/rouse":      {"node"},

@@ -1,0 +1,370 @@
+// Package inbox keeps what triggers saw until rules have been through it, and
+// for a while after, so that it can be looked up and delivered once more.
+package inbox
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/internal/tuple"
+	"github.com/rouse-run/rouse/stream/journal"
+)
+
+// MaxData is how many bytes of data an event has at most.
+const MaxData = 1 << 20
+
+// shards divide a namespace's events by their trigger, so that the events of one
+// stay in order.
+const shards = 8
+
+// A Config says where events are kept.
+type Config struct {
+	Keys rouse.Keys
+	Keep time.Duration    // after which events are forgotten; 0 is 7 days
+	Poll time.Duration    // how often to look for what other nodes stored; 0 is 1 s
+	Now  func() time.Time // nil is time.Now
+	Log  *slog.Logger     // nil discards
+}
+
+// An Inbox keeps events by namespace. It implements data.Feed, for which a
+// namespace's Ref has the name Name. All methods may be called concurrently.
+type Inbox struct {
+	Config
+	waiters journal.Waiters
+}
+
+// Name is that of the one Feed of each namespace.
+const Name = "events"
+
+// New returns an Inbox; Trim must be called now and then.
+func New(c Config) *Inbox {
+	if c.Keep == 0 {
+		c.Keep = 7 * 24 * time.Hour
+	}
+	if c.Poll == 0 {
+		c.Poll = time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Inbox{Config: c}
+}
+
+// A stored is what the journal holds of one event.
+type stored struct {
+	From  string      `json:"from"` // the trigger
+	Event rouse.Event `json:"event"`
+}
+
+// The keys: "j" a journal for each namespace and shard, "s" where an event is,
+// by its ID and trigger, "v" the state of a trigger.
+
+func journalOf(ns rouse.Namespace, shard int) journal.Journal {
+	return journal.Journal{Prefix: tuple.Uint(tuple.String([]byte("j"), ns), uint64(shard))}
+}
+
+func seenKey(ns rouse.Namespace, id, from string) []byte {
+	return tuple.String(tuple.String(tuple.String([]byte("s"), ns), id), from)
+}
+
+func stateKey(ns rouse.Namespace, from string) []byte {
+	return tuple.String(tuple.String([]byte("v"), ns), from)
+}
+
+func shardOf(from string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(from))
+	return int(h.Sum32() % shards)
+}
+
+// Add stores events of what is called from, and state where it is not nil, in
+// one transaction. It fills in IDs and times, and drops events whose ID came
+// from there before. Errors: TooLarge, Unavailable.
+func (b *Inbox) Add(ctx context.Context, from rouse.Ref, es []rouse.Event, state []byte) error {
+	now := b.Now()
+	bodies, keys := make([][]byte, len(es)), make([][]byte, len(es))
+	for i, e := range es {
+		if len(e.Data) > MaxData {
+			return rouse.Errorf(rouse.TooLarge, "emit", from.String(), "the data of event %d has %d bytes, %d are the most", i, len(e.Data), MaxData)
+		}
+		if e.ID == "" {
+			u, err := uuid.NewV7()
+			if err != nil {
+				return fmt.Errorf("make id: %w", err)
+			}
+			e.ID = hex.EncodeToString(u[:])
+		}
+		if len(e.ID) > 512 {
+			return rouse.Errorf(rouse.Invalid, "emit", from.String(), "the id of event %d has %d bytes, 512 are the most", i, len(e.ID))
+		}
+		if e.Time.IsZero() {
+			e.Time = now.UTC()
+		}
+		var err error
+		if bodies[i], err = json.Marshal(stored{from.Name, e}); err != nil {
+			return rouse.Errorf(rouse.Invalid, "emit", from.String(), "event %d can't be written as JSON: %w", i, err)
+		}
+		keys[i] = seenKey(from.Namespace, e.ID, from.Name)
+	}
+	shard := shardOf(from.Name)
+	err := b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
+		if state != nil {
+			w.Put(stateKey(from.Namespace, from.Name), state)
+		}
+		seen, err := w.Get(keys...)
+		if err != nil {
+			return err
+		}
+		var fresh [][]byte
+		var where [][]byte
+		known := map[string]bool{}
+		for i, s := range seen {
+			if s == nil && !known[string(keys[i])] {
+				known[string(keys[i])] = true
+				fresh, where = append(fresh, bodies[i]), append(where, keys[i])
+			}
+		}
+		if len(fresh) == 0 {
+			return nil
+		}
+		first, err := journalOf(from.Namespace, shard).Append(w, now, fresh...)
+		if err != nil {
+			return err
+		}
+		for i, k := range where {
+			w.Put(k, tuple.Uint(tuple.Uint(nil, uint64(shard)), first+uint64(i)))
+		}
+		return nil
+	})
+	if err == nil {
+		b.waiters.Wake(newsOf(from.Namespace, shard))
+	}
+	return err
+}
+
+func newsOf(ns rouse.Namespace, shard int) string { return fmt.Sprintf("%d/%s", shard, ns) }
+
+// State returns what was stored last for a trigger; nil where there is nothing.
+func (b *Inbox) State(ctx context.Context, from rouse.Ref) (state []byte, err error) {
+	err = b.Keys.View(ctx, func(r rouse.KeyReader) error {
+		vs, err := r.Get(stateKey(from.Namespace, from.Name))
+		if err == nil {
+			state = vs[0]
+		}
+		return err
+	})
+	return state, err
+}
+
+// Forget removes a trigger's state, so that one of that name begins afresh.
+func (b *Inbox) Forget(ctx context.Context, from rouse.Ref) error {
+	return b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
+		w.Delete(stateKey(from.Namespace, from.Name))
+		return nil
+	})
+}
+
+// Find returns the event of an ID. Errors: NotFound.
+func (b *Inbox) Find(ctx context.Context, ns rouse.Namespace, id string) (e rouse.Event, err error) {
+	prefix := tuple.String(tuple.String([]byte("s"), ns), id)
+	err = b.Keys.View(ctx, func(r rouse.KeyReader) error {
+		ps, err := r.Scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(ps) == 0 {
+			return rouse.Errorf(rouse.NotFound, "find event", id, "there is none, or it is older than events are kept")
+		}
+		shard, rest, err := tuple.ReadUint(ps[0].Value)
+		if err != nil {
+			return err
+		}
+		number, _, err := tuple.ReadUint(rest)
+		if err != nil {
+			return err
+		}
+		es, err := journalOf(ns, int(shard)).Read(r, number-1, 1, 0)
+		if err != nil {
+			return err
+		}
+		if len(es) == 0 || es[0].Number != number {
+			return rouse.Errorf(rouse.NotFound, "find event", id, "it is older than events are kept")
+		}
+		s, err := decode(es[0])
+		e = s.Event
+		return err
+	})
+	return e, err
+}
+
+func decode(e journal.Entry) (s stored, err error) {
+	if err = json.Unmarshal(e.Body, &s); err != nil {
+		err = rouse.Errorf(rouse.Internal, "read event", strconv.FormatUint(e.Number, 10), "it is not what was stored: %w", err)
+	}
+	return s, err
+}
+
+// Shards implements data.Feed. A namespace has them whether or not there are
+// events in it.
+func (b *Inbox) Shards(context.Context, rouse.Ref) ([]data.Shard, error) {
+	all := make([]data.Shard, shards)
+	for i := range all {
+		const size = 1 << 61 // 2^64 / shards
+		all[i] = data.Shard{ID: strconv.Itoa(i), From: uint64(i) * size, To: uint64(i)*size + (size - 1)}
+	}
+	return all, nil
+}
+
+func readShard(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n >= shards {
+		return 0, rouse.Errorf(rouse.NotFound, "read events", s, "shards are 0 to %d", shards-1)
+	}
+	return n, nil
+}
+
+// Read implements data.Feed.
+func (b *Inbox) Read(ctx context.Context, q data.FeedQuery) (data.Batch, error) {
+	shard, err := readShard(q.Shard)
+	if err != nil {
+		return data.Batch{}, err
+	}
+	if q.Limit <= 0 {
+		q.Limit = 1000
+	}
+	var end <-chan time.Time
+	if q.Wait > 0 {
+		timer := time.NewTimer(q.Wait)
+		defer timer.Stop()
+		end = timer.C
+	}
+	for {
+		news, done := b.waiters.Wait(newsOf(q.Ref.Namespace, shard))
+		batch, err := b.read(ctx, q, shard)
+		if err != nil || len(batch.Entries) > 0 || q.Wait <= 0 {
+			done()
+			return batch, err
+		}
+		q.After = batch.After
+		ended := false
+		again := time.NewTimer(b.Poll)
+		select {
+		case <-news:
+		case <-again.C:
+		case <-end:
+			ended = true
+		case <-ctx.Done():
+			ended, err = true, ctx.Err()
+		}
+		again.Stop()
+		done()
+		if ended {
+			return batch, err
+		}
+	}
+}
+
+// maxRead is about how many bytes of events one Read returns.
+const maxRead = 8 << 20
+
+func (b *Inbox) read(ctx context.Context, q data.FeedQuery, shard int) (out data.Batch, err error) {
+	err = b.Keys.View(ctx, func(r rouse.KeyReader) error {
+		out = data.Batch{After: q.After}
+		j := journalOf(q.Ref.Namespace, shard)
+		_, next, err := j.Bounds(r)
+		if err != nil {
+			return err
+		}
+		out.Newest = next - 1
+		es, err := j.Read(r, q.After, q.Limit, maxRead)
+		if err != nil {
+			if es == nil {
+				return err
+			}
+			b.Log.Error("events are damaged and passed over", "namespace", q.Ref.Namespace, "shard", shard, "error", err)
+		}
+		for _, e := range es {
+			out.After = e.Number
+			s, err := decode(e)
+			if err != nil {
+				b.Log.Error("an event is damaged and passed over", "namespace", q.Ref.Namespace, "shard", shard, "error", err)
+				continue
+			}
+			out.Entries = append(out.Entries, data.Entry{Sequence: e.Number, Key: s.From, Event: s.Event})
+		}
+		if len(es) == 0 {
+			out.After = max(out.After, out.Newest) // nothing but what is damaged or gone
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Seek implements data.Feed.
+func (b *Inbox) Seek(ctx context.Context, r rouse.Ref, shard string, t time.Time) (after uint64, err error) {
+	n, err := readShard(shard)
+	if err != nil {
+		return 0, err
+	}
+	err = b.Keys.View(ctx, func(k rouse.KeyReader) (err error) {
+		after, err = journalOf(r.Namespace, n).Seek(k, t)
+		return err
+	})
+	return after, err
+}
+
+// trimAtOnce is how many events one transaction of Trim forgets.
+const trimAtOnce = 500
+
+// Trim forgets the events of a namespace that are too old.
+func (b *Inbox) Trim(ctx context.Context, ns rouse.Namespace) error {
+	before := b.Now().Add(-b.Keep)
+	for shard := range shards {
+		for more := true; more; {
+			err := b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
+				more = false
+				j := journalOf(ns, shard)
+				first, _, err := j.Bounds(w)
+				if err != nil {
+					return err
+				}
+				es, err := j.Read(w, first-1, trimAtOnce, maxRead)
+				if err != nil && es == nil {
+					return err
+				}
+				for i, e := range es {
+					if !e.Time.Before(before) {
+						es = es[:i]
+						break
+					}
+					if s, err := decode(e); err == nil {
+						w.Delete(seenKey(ns, s.Event.ID, s.From))
+					}
+				}
+				if len(es) == 0 {
+					return nil
+				}
+				_, err = j.Trim(w, before, int(es[len(es)-1].Number-first+1))
+				more = len(es) == trimAtOnce
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
