@@ -14,6 +14,8 @@ type Invocation struct {
 	Qualifier string `json:"qualifier,omitempty"` // a version or an alias; "" is the newest
 	Event     Event  `json:"event"`
 	Cause     string `json:"cause,omitempty"`   // the ID of the Activation or Event that led to it
+	Rule      string `json:"rule,omitempty"`    // the name of the rule that did, in Function's namespace
+	Hops      int    `json:"hops,omitempty"`    // how many Activations led to it, one after the other
 	Attempt   int    `json:"attempt,omitempty"` // 1 is the first; 0 where it is not retried
 
 	// Reply, where not nil, receives the answer as it is made; the Activation
@@ -36,6 +38,8 @@ type Activation struct {
 	Function    Ref       `json:"function"`
 	Version     int       `json:"version"`
 	Cause       string    `json:"cause,omitempty"`
+	Rule        string    `json:"rule,omitempty"`
+	Hops        int       `json:"hops,omitempty"`
 	Attempt     int       `json:"attempt,omitempty"`
 	Status      Status    `json:"status"`
 	Cold        bool      `json:"cold"`    // an Instance had to be booted for it

@@ -26,8 +26,10 @@ type Rule struct {
 	DeadLetter *Target         `json:"deadLetter,omitempty"` // where that goes which was given up
 	Success    *Target         `json:"success,omitempty"`    // where an Outcome goes
 	Failure    *Target         `json:"failure,omitempty"`
-	From       string          `json:"from,omitempty"` // "oldest"; "" is what happens from now on
-	Paused     string          `json:"paused,omitempty"`
+	From       string          `json:"from,omitempty"`   // "oldest"; "" is what happens from now on
+	Budget     float64         `json:"budget,omitempty"` // GB-seconds an hour of its function, beyond which it is paused; 0 is any
+	Paused     string          `json:"paused,omitempty"` // why nothing is delivered; set by Pause
+	Resumed    time.Time       `json:"resumed,omitzero"` // when it was, last
 	Created    time.Time       `json:"created"`
 	Notes      rouse.Notes     `json:"notes,omitempty"`
 }
@@ -72,6 +74,7 @@ type Retry struct {
 type Status struct {
 	Waiting int64     `json:"waiting"`           // Events not yet delivered, about
 	Oldest  time.Time `json:"oldest,omitzero"`   // of them
+	Dead    int64     `json:"dead,omitempty"`    // given up, where the Rule has no DeadLetter
 	Failing string    `json:"failing,omitempty"` // what the last attempt met, where it failed
 	Paused  string    `json:"paused,omitempty"`  // why nothing is delivered
 }

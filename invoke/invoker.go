@@ -56,7 +56,8 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	if in.ID == "" {
 		in.ID = NewID()
 	}
-	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Attempt: in.Attempt, Started: time.Now()}
+	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops,
+		Attempt: in.Attempt, Started: time.Now()}
 	lease, err := v.Pool.Lease(ctx, f)
 	if err != nil {
 		return v.unleased(ctx, a, err)

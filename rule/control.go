@@ -1,0 +1,242 @@
+package rule
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
+)
+
+// Emit implements event.Emitter.
+func (e *Engine) Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, state []byte) error {
+	if _, err := e.Trigger(ctx, trigger); err != nil {
+		return err
+	}
+	for i := range es {
+		if es[i].Source == "" {
+			es[i].Source = "trigger:" + trigger.Name
+		}
+	}
+	return e.Inbox.Add(ctx, trigger, es, state)
+}
+
+// State implements event.Emitter.
+func (e *Engine) State(ctx context.Context, trigger rouse.Ref) ([]byte, error) {
+	return e.Inbox.State(ctx, trigger)
+}
+
+// Status implements event.Control.
+func (e *Engine) Status(ctx context.Context, r rouse.Ref) (event.Status, error) {
+	c, err := e.find(r)
+	if err != nil {
+		return event.Status{}, err
+	}
+	e.mu.Lock()
+	s := event.Status{Paused: c.Paused, Failing: e.failing[r]}
+	e.mu.Unlock()
+	if c.On.Queue != "" {
+		n, err := e.Data.Queues.Counts(ctx, rouse.Ref{Namespace: r.Namespace, Name: c.On.Queue})
+		s.Waiting = n.Visible + n.Leased + n.Delayed
+		return s, err
+	}
+	all, err := e.Queue.Stats(ctx, queueOf(c))
+	if err != nil {
+		return s, err
+	}
+	own := all[queueOf(c)]
+	s.Waiting, s.Dead = own.Visible+own.Leased, own.Dead
+	f := c.feed()
+	shards, err := e.source(f).Shards(ctx, f.ref)
+	if err != nil {
+		return s, err
+	}
+	for _, shard := range shards {
+		p, err := e.positions(ctx, f, shard.ID)
+		if err != nil {
+			return s, err
+		}
+		at, own := p.rules[c.Name]
+		if !own {
+			at = p.front
+		}
+		b, err := e.source(f).Read(ctx, data.FeedQuery{Ref: f.ref, Shard: shard.ID, After: at, Limit: 1})
+		if err != nil {
+			return s, err
+		}
+		// Of the inbox's events, how many are for this rule is not known ahead.
+		if b.Newest > at && f.kind != "events" {
+			s.Waiting += int64(b.Newest - at)
+		}
+		if len(b.Entries) > 0 && own && (s.Oldest.IsZero() || b.Entries[0].Event.Time.Before(s.Oldest)) {
+			s.Oldest = b.Entries[0].Event.Time
+		}
+	}
+	return s, nil
+}
+
+// Pause implements event.Control.
+func (e *Engine) Pause(ctx context.Context, r rouse.Ref, why string) error {
+	if why == "" {
+		why = "on demand"
+	}
+	return e.alter(ctx, r, func(rule *event.Rule) { rule.Paused = why })
+}
+
+// Resume implements event.Control.
+func (e *Engine) Resume(ctx context.Context, r rouse.Ref) error {
+	e.usage.clear(r)
+	return e.alter(ctx, r, func(rule *event.Rule) { rule.Paused, rule.Resumed = "", e.Now().UTC() })
+}
+
+// alter changes a rule that stays what it is.
+func (e *Engine) alter(ctx context.Context, r rouse.Ref, change func(*event.Rule)) error {
+	c, err := e.find(r)
+	if err != nil {
+		return err
+	}
+	rule := c.Rule
+	change(&rule)
+	next, err := compile(rule)
+	if err != nil {
+		return err
+	}
+	return e.put(ctx, next, c.revision)
+}
+
+// Find implements event.Control.
+func (e *Engine) Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error) {
+	ev, err := e.Inbox.Find(ctx, ns, id)
+	if err == nil || rouse.KindOf(err) != rouse.NotFound {
+		return ev, err
+	}
+	// Those of other feeds say where they are.
+	parts := strings.Split(id, "/")
+	if len(parts) != 4 || parts[0] != string(ns) {
+		return ev, err
+	}
+	for _, kind := range []string{"stream", "table", "bucket"} {
+		f := feed{kind, rouse.Ref{Namespace: ns, Name: parts[1]}}
+		if found, ok := e.lookUp(ctx, f, parts[2], id); ok {
+			return found, nil
+		}
+	}
+	return ev, err
+}
+
+// lookUp looks for an event in a shard.
+func (e *Engine) lookUp(ctx context.Context, f feed, shard, id string) (rouse.Event, bool) {
+	n, ok := sequence(id)
+	if !ok {
+		return rouse.Event{}, false
+	}
+	b, err := e.source(f).Read(ctx, data.FeedQuery{Ref: f.ref, Shard: shard, After: n - 1, Limit: 1})
+	if err != nil || len(b.Entries) == 0 || b.Entries[0].Event.ID != id {
+		return rouse.Event{}, false
+	}
+	return b.Entries[0].Event, true
+}
+
+// sequence reads the number that an event's ID ends with.
+func sequence(id string) (n uint64, ok bool) {
+	digits := id[strings.LastIndexByte(id, '/')+1:]
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' || n > 1<<60 {
+			return 0, false
+		}
+		n = n*10 + uint64(digits[i]-'0')
+	}
+	return n, n > 0
+}
+
+// replayAtOnce is how many events a replay queues in one transaction.
+const replayAtOnce = 500
+
+// Replay implements event.Control.
+func (e *Engine) Replay(ctx context.Context, p event.Replay) (int, error) {
+	c, err := e.find(p.Rule)
+	if err != nil {
+		return 0, err
+	}
+	f := c.feed()
+	switch {
+	case f == (feed{}):
+		return 0, rouse.Errorf(rouse.Invalid, "replay", p.Rule.String(), "what is taken from a queue is not kept: it can't be replayed")
+	case p.Since.IsZero():
+		return 0, rouse.Errorf(rouse.Invalid, "replay", p.Rule.String(), "it wants the time from which on")
+	case p.Rate < 0:
+		return 0, rouse.Errorf(rouse.Invalid, "replay", p.Rule.String(), "rate is negative")
+	case p.Rate == 0:
+		p.Rate = 50
+	}
+	if p.Until.IsZero() {
+		p.Until = e.Now()
+	}
+	var to *event.Target
+	if p.Function != "" || p.Version != "" {
+		t := event.Target{Function: orText(p.Function, c.To.Function), Qualifier: p.Version}
+		if err := e.checkTarget(ctx, &c.Rule, t); err != nil {
+			return 0, about("replay", p.Rule, err)
+		}
+		to = &t
+	}
+	shards, err := e.source(f).Shards(ctx, f.ref)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, s := range shards {
+		m, err := e.replay(ctx, c, s.ID, p, to, n)
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// replay queues what a rule matched in a shard, after n others.
+func (e *Engine) replay(ctx context.Context, c *compiled, shard string, p event.Replay, to *event.Target, n int) (queuedNow int, err error) {
+	f := c.feed()
+	after, err := e.source(f).Seek(ctx, f.ref, shard, p.Since)
+	if err != nil {
+		return 0, err
+	}
+	apart := time.Duration(float64(time.Second) / p.Rate)
+	for {
+		b, err := e.source(f).Read(ctx, data.FeedQuery{Ref: f.ref, Shard: shard, After: after, Limit: replayAtOnce})
+		if err != nil || b.After <= after {
+			return queuedNow, err
+		}
+		after = b.After
+		var qs []queued
+		for i := range b.Entries {
+			entry := &b.Entries[i]
+			if !entry.Event.Time.Before(p.Until) {
+				continue
+			}
+			if c.matches(entry) && c.pattern.Match(document(entry)) {
+				qs = append(qs, queued{Event: replayed(entry.Event), To: to})
+			}
+		}
+		if len(qs) == 0 {
+			continue
+		}
+		if err := e.send(ctx, c, qs, spacing{time.Duration(n+queuedNow) * apart, apart}); err != nil {
+			return queuedNow, err
+		}
+		queuedNow += len(qs)
+	}
+}
+
+// replayed marks an event as one that was delivered before. It keeps its ID, by
+// which a function knows that it has seen it.
+func replayed(ev rouse.Event) rouse.Event {
+	marked := map[string]string{event.AttributeReplayed: "true"}
+	for k, v := range ev.Attributes {
+		marked[k] = v
+	}
+	ev.Attributes = marked
+	return ev
+}

@@ -1,0 +1,325 @@
+package rule
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/dispatch"
+	"github.com/rouse-run/rouse/event"
+)
+
+// A delivery is one attempt to hand events to a rule's target.
+type delivery struct {
+	rule    *compiled
+	events  []rouse.Event
+	attempt int
+	to      event.Target
+}
+
+// A result is how a delivery went.
+type result struct {
+	failed  []bool           // of a batch, which events; nil is all or none, as reason says
+	reason  string           // "" is that it went well
+	later   bool             // it was not tried: there was no room
+	gone    bool             // it never will be: there is no such target
+	done    rouse.Activation // where the target is a function
+	partial bool
+}
+
+// deliver hands events to a target, as a batch where the rule has one.
+func (e *Engine) deliver(ctx context.Context, d delivery) result {
+	body, err := d.body()
+	if err != nil {
+		return result{reason: err.Error(), gone: true}
+	}
+	// What was begun is done, whatever ends meanwhile.
+	ctx = context.WithoutCancel(ctx)
+	ns := d.rule.Namespace
+	switch to := d.to; {
+	case to.Function != "":
+		return e.call(ctx, d, body)
+	case to.Queue != "":
+		_, err = e.Data.Queues.Send(ctx, rouse.Ref{Namespace: ns, Name: to.Queue}, []data.Message{{Body: body}})
+	case to.Stream != "":
+		_, err = e.Data.Streams.Append(ctx, rouse.Ref{Namespace: ns, Name: to.Stream}, []data.Record{{Key: d.events[0].Subject, Data: body}})
+	default:
+		err = e.post(ctx, to.Webhook, d, body)
+	}
+	return sendResult(err)
+}
+
+func sendResult(err error) result {
+	if err == nil {
+		return result{}
+	}
+	kind := rouse.KindOf(err)
+	return result{reason: err.Error(), later: known(err) && (kind == rouse.Unavailable || kind == rouse.Throttled),
+		gone: known(err) && (kind == rouse.NotFound || kind == rouse.TooLarge)}
+}
+
+// body returns what the target gets: the input for the event, or a list of
+// those of a batch.
+func (d *delivery) body() ([]byte, error) {
+	if d.rule.Batch == nil {
+		return d.rule.input(&d.events[0])
+	}
+	b := []byte("[")
+	for i := range d.events {
+		in, err := d.rule.input(&d.events[i])
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, in...)
+	}
+	return append(b, ']'), nil
+}
+
+// call invokes a function.
+func (e *Engine) call(ctx context.Context, d delivery, body []byte) result {
+	far := 0
+	for i := range d.events {
+		far = max(far, hops(&d.events[i]))
+	}
+	a, err := e.Invoker.Invoke(ctx, rouse.Invocation{
+		Function: rouse.Ref{Namespace: d.rule.Namespace, Name: d.to.Function}, Qualifier: d.to.Qualifier, Event: rouse.Event{Data: body},
+		Cause: d.events[0].ID, Rule: d.rule.Name, Hops: far, Attempt: d.attempt,
+	})
+	e.usage.add(d.rule, a.GBSeconds)
+	switch {
+	case err != nil:
+		r := sendResult(err)
+		r.done = a
+		return r
+	case a.Status != rouse.StatusAnswered:
+		return result{reason: reason(a), done: a}
+	}
+	return d.partial(a)
+}
+
+// partial reads which events of a batch the function says have failed:
+// {"failures": ["id", ...]}.
+func (d *delivery) partial(a rouse.Activation) result {
+	r := result{done: a}
+	var said struct {
+		Failures []string `json:"failures"`
+	}
+	if d.rule.Batch == nil || json.Unmarshal(a.Result, &said) != nil || len(said.Failures) == 0 {
+		return r
+	}
+	r.failed = make([]bool, len(d.events))
+	for i := range d.events {
+		r.failed[i] = slices.Contains(said.Failures, d.events[i].ID)
+	}
+	if !slices.Contains(r.failed, true) { // an ID that is none: better all again than one lost
+		r.failed = nil
+		r.reason = fmt.Sprintf("the function says that %q failed, which is none of the batch's ids", said.Failures[0])
+		return r
+	}
+	r.reason, r.partial = "the function says that it failed", true
+	return r
+}
+
+func reason(a rouse.Activation) string {
+	if a.Failure != nil {
+		return fmt.Sprintf("%s: %s: %s", a.Status, a.Failure.Type, a.Failure.Message)
+	}
+	return a.Status.String()
+}
+
+// post sends a body to a webhook. CloudEvents' HTTP binding tells a receiver
+// what it is.
+func (e *Engine) post(ctx context.Context, url string, d delivery, body []byte) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	switch {
+	case d.rule.template != nil:
+		r.Header.Set("Content-Type", "application/json")
+	case d.rule.Batch != nil:
+		r.Header.Set("Content-Type", "application/cloudevents-batch+json")
+	default:
+		r.Header.Set("Content-Type", "application/cloudevents+json")
+	}
+	r.Header.Set("User-Agent", "rouse")
+	r.Header.Set("Rouse-Event", d.events[0].ID)
+	resp, err := e.Client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("the webhook answered %s: %s", resp.Status, said)
+	}
+	return nil
+}
+
+// after sends what became of a delivery to the rule's success or failure.
+func (e *Engine) after(ctx context.Context, c *compiled, to *event.Target, es []rouse.Event, r result) error {
+	if to == nil {
+		return nil
+	}
+	type outcome struct {
+		Rule       string            `json:"rule"`
+		Reason     string            `json:"reason,omitempty"`
+		Activation string            `json:"activation,omitempty"`
+		Status     string            `json:"status,omitempty"`
+		Result     json.RawMessage   `json:"result,omitempty"`
+		Failure    *rouse.Failure    `json:"failure,omitempty"`
+		Events     []json.RawMessage `json:"events"`
+	}
+	o := outcome{Rule: c.Name, Reason: r.reason, Activation: r.done.ID, Failure: r.done.Failure}
+	if r.done.ID != "" {
+		o.Status = r.done.Status.String()
+	}
+	if json.Valid(r.done.Result) {
+		o.Result = r.done.Result
+	}
+	far := 0
+	for i := range es {
+		b, err := cloudEvent(&es[i])
+		if err != nil {
+			return err
+		}
+		o.Events = append(o.Events, b)
+		far = max(far, hops(&es[i]))
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	e1 := rouse.Event{ID: es[0].ID, Type: "rule.outcome", Source: "rule:" + c.Name, Subject: es[0].Subject, Time: e.Now().UTC(), Data: body,
+		Attributes: map[string]string{event.AttributeCause: r.done.ID, event.AttributeHops: fmt.Sprint(far + 1)}}
+	sent := e.deliver(ctx, delivery{rule: &compiled{Rule: event.Rule{Ref: c.Ref}}, events: []rouse.Event{e1}, attempt: 1, to: *to})
+	if sent.reason != "" {
+		return fmt.Errorf("tell of the outcome: %s", sent.reason)
+	}
+	return nil
+}
+
+// giveUp puts events where they are kept that could not be delivered.
+func (e *Engine) giveUp(ctx context.Context, c *compiled, es []rouse.Event, r result) error {
+	if err := e.after(ctx, c, c.Failure, es, r); err != nil {
+		return err
+	}
+	if c.DeadLetter == nil {
+		return e.bury(ctx, c, es, r.reason)
+	}
+	for i := range es {
+		one := delivery{rule: &compiled{Rule: event.Rule{Ref: c.Ref}}, events: es[i : i+1], attempt: 1, to: *c.DeadLetter}
+		if sent := e.deliver(ctx, one); sent.reason != "" {
+			return fmt.Errorf("dead letter: %s", sent.reason)
+		}
+	}
+	return nil
+}
+
+// old reports whether an event is too old to be delivered.
+func (e *Engine) old(c *compiled, ev *rouse.Event) bool {
+	return c.Retry.Age > 0 && !ev.Time.IsZero() && e.Now().Sub(ev.Time) > time.Duration(c.Retry.Age)
+}
+
+// say notes what the last attempt of a rule met.
+func (e *Engine) say(c *compiled, reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if reason == "" {
+		delete(e.failing, c.Ref)
+	} else {
+		e.failing[c.Ref] = reason
+	}
+}
+
+// inOrder delivers entries until they are done with, or given up; false where
+// it must end before: ctx has, or the rule rests.
+func (e *Engine) inOrder(ctx context.Context, c *compiled, es []data.Entry) bool {
+	events := make([]rouse.Event, len(es))
+	for i := range es {
+		events[i] = es[i].Event
+	}
+	return e.inTurn(ctx, c, events)
+}
+
+func (e *Engine) inTurn(ctx context.Context, c *compiled, es []rouse.Event) bool {
+	for attempt, tries := 1, 1; len(es) > 0; tries++ {
+		if ctx.Err() != nil || c.paused.Load() || e.fused(ctx, c, es) {
+			return false
+		}
+		if e.old(c, &es[0]) {
+			if !e.dropOrWait(ctx, c, es[:1], result{reason: "it is older than the rule's retry.age"}, tries) {
+				return false
+			}
+			es = es[1:]
+			continue
+		}
+		r := e.deliver(ctx, delivery{rule: c, events: es, attempt: attempt, to: c.To})
+		e.say(c, r.reason)
+		wait := dispatch.Backoff(c.Retry.Backoff, tries)
+		switch {
+		case r.reason == "":
+			if err := e.after(ctx, c, c.Success, es, r); err != nil {
+				e.say(c, err.Error())
+				break
+			}
+			return true
+		case r.later: // its code was not tried
+			wait = dispatch.Backoff(c.Retry.Backoff, min(tries, 6))
+		case r.partial && slices.Index(r.failed, true) > 0:
+			es = es[slices.Index(r.failed, true):] // those before it are done
+			attempt, tries, wait = 1, 0, 0
+		case r.gone || attempt >= c.Retry.Attempts:
+			if c.Batch != nil && c.Batch.Bisect && len(es) > 1 && !r.gone {
+				half := len(es) / 2
+				return e.inTurn(ctx, c, es[:half]) && e.inTurn(ctx, c, es[half:])
+			}
+			return e.dropOrWait(ctx, c, es, r, tries)
+		default:
+			attempt++
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+	return true
+}
+
+// dropOrWait gives events up, and tries until they are where they belong.
+func (e *Engine) dropOrWait(ctx context.Context, c *compiled, es []rouse.Event, r result, tries int) bool {
+	for {
+		err := e.giveUp(ctx, c, es, r)
+		if err == nil {
+			return true
+		}
+		e.Log.Error("give up events", "rule", c.Ref.String(), "error", err)
+		if tries++; c.paused.Load() || !pause(ctx, dispatch.Backoff(rouse.Duration(retry), min(tries, 6))) {
+			return false
+		}
+	}
+}
+
+// pause waits and says whether ctx lasted as long.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

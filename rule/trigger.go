@@ -1,0 +1,242 @@
+package rule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/event"
+)
+
+// The kinds of documents.
+const (
+	triggerKind = "trigger"
+	ruleKind    = "rule"
+)
+
+// A running trigger makes events until it is stopped.
+type running struct {
+	event.Trigger
+	revision int64
+	stop     func() // nil where it does not run
+}
+
+func (e *Engine) load(ctx context.Context, ns rouse.Namespace) error {
+	triggers, err := e.Meta.List(ctx, rouse.DocQuery{Kind: triggerKind, Namespace: ns})
+	if err != nil {
+		return err
+	}
+	rules, err := e.Meta.List(ctx, rouse.DocQuery{Kind: ruleKind, Namespace: ns})
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, d := range triggers {
+		t := running{revision: d.Revision}
+		if err := json.Unmarshal(d.Data, &t.Trigger); err != nil {
+			return rouse.Errorf(rouse.Internal, "read trigger", d.Ref.String(), "it is not what was stored: %w", err)
+		}
+		e.triggers[d.Ref] = &t
+	}
+	for _, d := range rules {
+		var r event.Rule
+		if err := json.Unmarshal(d.Data, &r); err != nil {
+			return rouse.Errorf(rouse.Internal, "read rule", d.Ref.String(), "it is not what was stored: %w", err)
+		}
+		c, err := compile(r)
+		if err != nil {
+			return err
+		}
+		c.revision = d.Revision
+		e.rules[d.Ref] = c
+	}
+	return nil
+}
+
+func (e *Engine) startTriggers() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.started = true
+	for _, t := range e.triggers {
+		e.start(t)
+	}
+}
+
+// start starts a trigger; e.mu is held.
+func (e *Engine) start(t *running) {
+	s := e.sources[t.Kind]
+	if s == nil || !e.started {
+		return
+	}
+	stop, err := s.Start(t.Trigger)
+	if err != nil {
+		e.Log.Error("start trigger", "trigger", t.Ref.String(), "error", err)
+		return
+	}
+	t.stop = stop
+}
+
+func (e *Engine) stopTriggers() {
+	e.mu.Lock()
+	e.started = false
+	all := slices.Collect(maps.Values(e.triggers))
+	e.mu.Unlock()
+	for _, t := range all {
+		e.halt(t)
+	}
+}
+
+// halt stops a trigger; nil is none.
+func (e *Engine) halt(t *running) {
+	if t == nil {
+		return
+	}
+	e.mu.Lock()
+	stop := t.stop
+	t.stop = nil
+	e.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// SetTrigger implements event.Rules.
+func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger, error) {
+	s := e.sources[t.Kind]
+	if s == nil {
+		kinds := slices.Sorted(maps.Keys(e.sources))
+		return t, rouse.Errorf(rouse.Invalid, "set trigger", t.Ref.String(), "kind is %q; there are %s", t.Kind, strings.Join(kinds, ", "))
+	}
+	config, err := s.Check(t.Config)
+	if err != nil {
+		return t, about("set trigger", t.Ref, err)
+	}
+	t.Config, t.Created = config, e.Now().UTC()
+	e.mu.Lock()
+	old := e.triggers[t.Ref]
+	e.mu.Unlock()
+	revision := int64(0)
+	if old != nil {
+		if old.Kind == t.Kind && string(old.Config) == string(t.Config) {
+			return old.Trigger, nil // it need not be started anew
+		}
+		revision, t.Created = old.revision, old.Created
+	}
+	if err := e.store(ctx, triggerKind, t.Ref, revision, t); err != nil {
+		return t, err
+	}
+	if old != nil && old.Kind != t.Kind {
+		err = e.Inbox.Forget(ctx, t.Ref)
+	}
+	e.replace(&running{Trigger: t, revision: revision + 1})
+	return t, err
+}
+
+// replace puts a trigger in the place of the one of its name, which is stopped
+// first: the two must not both see one thing happen.
+func (e *Engine) replace(t *running) {
+	e.mu.Lock()
+	old := e.triggers[t.Ref]
+	e.triggers[t.Ref] = t
+	e.mu.Unlock()
+	e.halt(old)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.triggers[t.Ref] == t {
+		e.start(t)
+	}
+}
+
+// store writes a document of a revision that was read before.
+func (e *Engine) store(ctx context.Context, kind string, r rouse.Ref, revision int64, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return rouse.Errorf(rouse.Invalid, "set "+kind, r.String(), "it can't be written as JSON: %w", err)
+	}
+	return e.Meta.Apply(ctx, []rouse.Change{{Kind: kind, Ref: r, Revision: revision, Data: b}})
+}
+
+// about adds what an Error is about, where it says only what is wrong.
+func about(op string, r rouse.Ref, err error) error {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*rouse.Error](err)
+	if !ok {
+		return err
+	}
+	if e.On != "" {
+		return rouse.Errorf(e.Kind, op, r.String(), "%s: %w", e.On, e.Err)
+	}
+	return rouse.Errorf(e.Kind, op, r.String(), "%w", e.Err)
+}
+
+// Trigger implements event.Rules.
+func (e *Engine) Trigger(_ context.Context, r rouse.Ref) (event.Trigger, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.triggers[r]; t != nil {
+		return t.Trigger, nil
+	}
+	return event.Trigger{}, rouse.Errorf(rouse.NotFound, "find trigger", r.String(), "there is no such trigger")
+}
+
+// Triggers implements event.Rules.
+func (e *Engine) Triggers(_ context.Context, ns rouse.Namespace, after string, limit int) ([]event.Trigger, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return page(e.triggers, ns, after, limit, func(t *running) event.Trigger { return t.Trigger }), nil
+}
+
+// page returns what is in a namespace, by name after one.
+func page[A, B any](all map[rouse.Ref]A, ns rouse.Namespace, after string, limit int, of func(A) B) []B {
+	var names []string
+	for r := range all {
+		if r.Namespace == ns && r.Name > after {
+			names = append(names, r.Name)
+		}
+	}
+	slices.Sort(names)
+	if limit > 0 && len(names) > limit {
+		names = names[:limit]
+	}
+	out := make([]B, len(names))
+	for i, n := range names {
+		out[i] = of(all[rouse.Ref{Namespace: ns, Name: n}])
+	}
+	return out
+}
+
+// RemoveTrigger implements event.Rules.
+func (e *Engine) RemoveTrigger(ctx context.Context, r rouse.Ref) error {
+	e.mu.Lock()
+	t := e.triggers[r]
+	var user rouse.Ref
+	for _, c := range e.rules {
+		if c.Namespace == r.Namespace && c.On.Trigger == r.Name {
+			user = c.Ref
+		}
+	}
+	e.mu.Unlock()
+	switch {
+	case t == nil:
+		return rouse.Errorf(rouse.NotFound, "remove trigger", r.String(), "there is no such trigger")
+	case user.Name != "":
+		return rouse.Errorf(rouse.Conflict, "remove trigger", r.String(), "rule %s listens to it: remove that first", user.Name)
+	}
+	if err := e.Meta.Apply(ctx, []rouse.Change{{Kind: triggerKind, Ref: r, Revision: t.revision}}); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	if e.triggers[r] == t {
+		delete(e.triggers, r)
+	}
+	e.mu.Unlock()
+	e.halt(t)
+	return e.Inbox.Forget(ctx, r)
+}
