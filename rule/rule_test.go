@@ -330,7 +330,18 @@ func (w *world) append(name string, from, to int) {
 	}
 }
 
-// inOrder reports whether the numbers of each key come in order, none missing.
+// first returns each of got where it came first.
+func first(got []string) (out []string) {
+	seen := map[string]bool{}
+	for _, s := range got {
+		if !seen[s] {
+			seen[s], out = true, append(out, s)
+		}
+	}
+	return out
+}
+
+// checkOrder reports whether the numbers of each key come in order, none missing.
 func checkOrder(t *testing.T, got []string, n int) {
 	t.Helper()
 	last := map[int]int{}
@@ -374,8 +385,14 @@ func TestStreamsAreDeliveredInOrder(t *testing.T) {
 					w.start()
 				}
 			}
-			ran := w.until(func(ran []rouse.Invocation) bool { return len(fields(t, ran, "n")) >= 200 })
-			checkOrder(t, fields(t, ran, "n"), 200)
+			ran := w.until(func(ran []rouse.Invocation) bool {
+				return len(first(fields(t, ran, "n"))) == 200
+			})
+			got := fields(t, ran, "n")
+			if c.rule.Parallel > 1 { // lanes that were further have some again after a restart
+				got = first(got)
+			}
+			checkOrder(t, got, 200)
 			for _, in := range ran {
 				if c.rule.Batch == nil && in.Event.Data[0] != '{' || c.rule.Batch != nil && in.Event.Data[0] != '[' {
 					t.Errorf("%s", in.Event.Data)
@@ -412,10 +429,7 @@ func TestRulesGoAtTheirOwnPace(t *testing.T) {
 	close(gate)
 	ran := w.until(func(ran []rouse.Invocation) bool { return len(of(ran, "slow")) == n })
 	w.append("s", n, n+10)
-	ran = w.until(func([]rouse.Invocation) bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		ran = w.ran
+	ran = w.until(func(ran []rouse.Invocation) bool {
 		return len(of(ran, "slow")) == n+10 && len(of(ran, "fast")) == n+10 && len(of(ran, "late")) == n+10
 	})
 	for _, r := range []string{"slow", "fast", "late"} {
