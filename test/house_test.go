@@ -40,10 +40,11 @@ var neighbours = map[string][]string{
 	"table":          {"stream/journal"},
 	"bucket":         {"stream/journal"},
 	"invoke":         {"dispatch", "pool"},
-	"rule":           {"dispatch"},
+	"rule":           {"dispatch", "rule/inbox", "rule/pattern", "rule/template"},
+	"stream":         {"stream/journal"},
 	"rule/inbox":     {"stream/journal"},
-	"store/sqlite":   {"store/pending"},
-	"store/postgres": {"store/pending"},
+	"store/sqlite":   {"store/block", "store/pending"},
+	"store/postgres": {"store/block", "store/pending"},
 	"cmd/rouse":      {"node"},
 	"bench":          {"node"},
 }
@@ -52,6 +53,8 @@ var neighbours = map[string][]string{
 var doors = map[string]string{
 	"github.com/tetratelabs/wazero":       "sandbox/wasm",
 	"modernc.org/sqlite":                  "store/sqlite",
+	"github.com/jackc/pgx":                "store/postgres",
+	"github.com/cockroachdb/apd":          "table",
 	"github.com/elastic/go-seccomp-bpf":   "sandbox/process",
 	"github.com/landlock-lsm/go-landlock": "sandbox/process",
 	"github.com/google/nftables":          "sandbox/process",

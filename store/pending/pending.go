@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/rouse-run/rouse"
 )
@@ -145,18 +146,41 @@ func (w *Writer) Get(keys ...[]byte) ([][]byte, error) {
 	return values, err
 }
 
-// Count implements rouse.KeyReader.
+// Count implements rouse.KeyReader. It reads the values of changed keys only.
 func (w *Writer) Count(from, to []byte) (int64, error) {
-	if s := (rouse.Span{From: from, To: to}); w.touches(s) {
+	s := rouse.Span{From: from, To: to}
+	if w.clears(s) {
 		ps, err := w.Scan(s)
 		return int64(len(ps)), err
 	}
-	return w.base.Count(from, to)
+	n, err := w.base.Count(from, to)
+	mine := w.within(s)
+	if err != nil || len(mine) == 0 {
+		return n, err
+	}
+	keys := make([][]byte, len(mine))
+	for i, k := range mine {
+		keys[i] = []byte(k)
+	}
+	stored, err := w.base.Get(keys...)
+	if err != nil { // one that is damaged can't be told from one that is not there
+		ps, err := w.Scan(s)
+		return int64(len(ps)), err
+	}
+	for i, k := range mine {
+		if stored[i] != nil {
+			n--
+		}
+		if w.changes[k] != nil {
+			n++
+		}
+	}
+	return n, nil
 }
 
-// touches reports whether something in s was written.
-func (w *Writer) touches(s rouse.Span) bool {
-	return len(w.within(s)) > 0 || slices.ContainsFunc(w.cleared, func(c span) bool {
+// clears reports whether something in s was cleared.
+func (w *Writer) clears(s rouse.Span) bool {
+	return slices.ContainsFunc(w.cleared, func(c span) bool {
 		return (s.To == nil || bytes.Compare(c.from, s.To) < 0) && (c.to == nil || bytes.Compare(s.From, c.to) < 0)
 	})
 }
@@ -174,50 +198,28 @@ func (w *Writer) within(s rouse.Span) []string {
 
 // Scan implements rouse.KeyReader.
 func (w *Writer) Scan(s rouse.Span) ([]rouse.Pair, error) {
-	if !w.touches(s) {
+	mine := slices.Clone(w.within(s))
+	if len(mine) == 0 && !w.clears(s) {
 		return w.base.Scan(s)
 	}
-	mine := slices.Clone(w.within(s))
 	if s.Reverse {
 		slices.Reverse(mine)
 	}
-	before := func(a, b []byte) bool { return bytes.Compare(a, b) < 0 != s.Reverse }
-	var out []rouse.Pair
+	m := merge{w: w, span: s, mine: mine}
 	var errs []error
-	size := 0
-	full := func() bool { return s.Limit > 0 && len(out) >= s.Limit || s.Size > 0 && size >= s.Size }
-	add := func(p rouse.Pair) {
-		if p.Value != nil && !full() {
-			out, size = append(out, p), size+len(p.Value)
-		}
-	}
-	rest := s
-	for !full() {
-		if s.Limit > 0 {
-			rest.Limit = max(s.Limit, 64) // some of them may be gone
+	for rest := s; !m.full() && w.skip(&rest); {
+		if s.Limit > 0 { // as many as there may be among them that are gone or changed
+			rest.Limit = s.Limit + min(len(m.mine), 64)
 		}
 		stored, err := w.base.Scan(rest)
 		if err != nil && !damaged(err) {
-			return out, err
+			return m.out, err
 		}
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, p := range stored {
-			for len(mine) > 0 && before([]byte(mine[0]), p.Key) {
-				add(rouse.Pair{Key: []byte(mine[0]), Value: w.changes[mine[0]]})
-				mine = mine[1:]
-			}
-			switch {
-			case len(mine) > 0 && mine[0] == string(p.Key):
-				add(rouse.Pair{Key: p.Key, Value: w.changes[mine[0]]})
-				mine = mine[1:]
-			case w.gone(p.Key):
-			case p.Value == nil && !full(): // damaged, as err says
-				out = append(out, p)
-			default:
-				add(p)
-			}
+			m.add(p)
 		}
 		if len(stored) == 0 || rest.Limit == 0 && rest.Size == 0 {
 			break
@@ -228,14 +230,106 @@ func (w *Writer) Scan(s rouse.Span) ([]rouse.Pair, error) {
 			rest.From = append(bytes.Clone(last), 0)
 		}
 	}
-	for _, k := range mine {
-		add(rouse.Pair{Key: []byte(k), Value: w.changes[k]})
+	m.rest()
+	return m.out, errors.Join(errs...)
+}
+
+// skip moves the end at which s is read out of what was cleared, and reports
+// whether anything is left of it.
+func (w *Writer) skip(s *rouse.Span) bool {
+	for again := true; again; {
+		again = false
+		for _, c := range w.cleared {
+			switch {
+			case s.Reverse && (c.to == nil || s.To != nil && bytes.Compare(s.To, c.to) <= 0) && (s.To == nil || bytes.Compare(c.from, s.To) < 0):
+				s.To, again = append([]byte{}, c.from...), true
+			case !s.Reverse && c.holds(s.From):
+				if s.From, again = c.to, true; c.to == nil {
+					return false
+				}
+			}
+		}
 	}
-	return out, errors.Join(errs...)
+	return s.To == nil || bytes.Compare(s.From, s.To) < 0
+}
+
+// A merge puts what is stored and what was written in one order.
+type merge struct {
+	w    *Writer
+	span rouse.Span
+	mine []string // changed keys that are to come, in the order of the span
+	out  []rouse.Pair
+	size int
+}
+
+func (m *merge) full() bool {
+	return m.span.Limit > 0 && len(m.out) >= m.span.Limit || m.span.Size > 0 && m.size >= m.span.Size
+}
+
+func (m *merge) put(p rouse.Pair) {
+	if !m.full() {
+		m.out, m.size = append(m.out, p), m.size+len(p.Value)
+	}
+}
+
+// next takes the first of mine.
+func (m *merge) next() {
+	if v := m.w.changes[m.mine[0]]; v != nil {
+		m.put(rouse.Pair{Key: []byte(m.mine[0]), Value: v})
+	}
+	m.mine = m.mine[1:]
+}
+
+// add takes the next pair that is stored, and mine before it. The Value of a
+// damaged one is nil.
+func (m *merge) add(p rouse.Pair) {
+	for len(m.mine) > 0 {
+		order := strings.Compare(m.mine[0], string(p.Key))
+		if order == 0 {
+			m.next()
+			return
+		}
+		if order > 0 != m.span.Reverse {
+			break
+		}
+		m.next()
+	}
+	if !m.w.gone(p.Key) {
+		m.put(p)
+	}
+}
+
+// rest takes what is left of mine.
+func (m *merge) rest() {
+	for len(m.mine) > 0 && !m.full() {
+		m.next()
+	}
 }
 
 // damaged reports whether a reader returned what it could beside err.
 func damaged(err error) bool {
 	_, ok := errors.AsType[*rouse.Error](err)
 	return ok && rouse.KindOf(err) == rouse.Internal
+}
+
+// Wrote reports whether key was put, deleted or cleared.
+func (w *Writer) Wrote(key []byte) bool {
+	_, changed := w.changes[string(key)]
+	return changed || w.gone(key)
+}
+
+// WroteIn reports whether a key from the key "from" up to, and without, the key
+// "to" was put, deleted or cleared.
+func (w *Writer) WroteIn(from, to []byte) bool {
+	s := rouse.Span{From: from, To: to}
+	return w.clears(s) || len(w.within(s)) > 0
+}
+
+// Apply makes the changes of a Writer whose base is to, or what to has read, in
+// to. An error is one of what was written; to is then as it was.
+func (w *Writer) Apply(to *Writer) error {
+	return w.Changes(
+		func(from, end []byte) error { to.Clear(from, end); return nil },
+		func(key, value []byte) error { to.Put(key, value); return nil },
+		func(key []byte) error { to.Delete(key); return nil })
 }

@@ -265,3 +265,70 @@ func BenchmarkRecordsOf1M(b *testing.B) {
 		})
 	}
 }
+
+// Each reads a key and writes it, as most that stand on a map do.
+func BenchmarkKeysUpdate(b *testing.B) {
+	for _, workers := range []int{1, 32} {
+		b.Run(fmt.Sprint(workers), func(b *testing.B) {
+			k := filledKeys(b)
+			spread(b, workers, func() {
+				key := fmt.Appendf(nil, "%08d", rand.IntN(10_000))
+				err := k.Update(context.Background(), func(w rouse.KeyWriter) error {
+					_, err := w.Get(key)
+					w.Put(key, make([]byte, 1024))
+					return err
+				})
+				if err != nil {
+					b.Error(err)
+				}
+			})
+			perSecond(b, 1, "op")
+		})
+	}
+}
+
+func BenchmarkKeysScan100(b *testing.B) {
+	k := filledKeys(b)
+	spread(b, 4, func() {
+		err := k.View(context.Background(), func(r rouse.KeyReader) error {
+			_, err := r.Scan(rouse.Span{From: fmt.Appendf(nil, "%08d", rand.IntN(9_900)), Limit: 100})
+			return err
+		})
+		if err != nil {
+			b.Error(err)
+		}
+	})
+	perSecond(b, 1, "op")
+}
+
+func BenchmarkKeysGet(b *testing.B) {
+	k := filledKeys(b)
+	spread(b, 4, func() {
+		err := k.View(context.Background(), func(r rouse.KeyReader) error {
+			_, err := r.Get(fmt.Appendf(nil, "%08d", rand.IntN(10_000)))
+			return err
+		})
+		if err != nil {
+			b.Error(err)
+		}
+	})
+	perSecond(b, 1, "op")
+}
+
+// filledKeys has ten thousand pairs of 1 KB.
+func filledKeys(b *testing.B) rouse.Keys {
+	k, err := openBench(b).Keys(b.Context(), "k")
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = k.Update(b.Context(), func(w rouse.KeyWriter) error {
+		for i := range 10_000 {
+			w.Put(fmt.Appendf(nil, "%08d", i), make([]byte, 1024))
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return k
+}

@@ -52,6 +52,7 @@ func work(ctx context.Context, dir string) error {
 		go func() { ended <- sendAndDelete(ctx, s.Queue(), who, say) }()
 		go func() { ended <- postMany(ctx, s.Records(), who, say) }()
 		go func() { ended <- changeOne(ctx, s.Meta(), who, say) }()
+		go func() { ended <- count(ctx, s, who, say) }()
 	}
 	return <-ended
 }
@@ -112,15 +113,35 @@ func changeOne(ctx context.Context, m rouse.Meta, who string, say func(string, .
 	}
 }
 
+// count makes a key for each number up to which it has counted, and keeps the
+// number beside them.
+func count(ctx context.Context, s *Store, who string, say func(string, ...any)) error {
+	k, err := s.Keys(ctx, "k")
+	if err != nil {
+		return err
+	}
+	for i := 1; ; i++ {
+		err := k.Update(ctx, func(w rouse.KeyWriter) error {
+			w.Put(fmt.Append(nil, who), fmt.Append(nil, i))
+			w.Put(fmt.Appendf(nil, "%s %08d", who, i), nil)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		say("counted %s %d", who, i)
+	}
+}
+
 // An outcome is what children have said.
 type outcome struct {
 	sent, deleting, deleted, posted map[string]bool
-	changed                         map[string]int64
+	changed, counted                map[string]int64
 	lines                           int
 }
 
 func newOutcome() *outcome {
-	return &outcome{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int64{}, 0}
+	return &outcome{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int64{}, map[string]int64{}, 0}
 }
 
 func (o *outcome) read(line string) error {
@@ -135,10 +156,14 @@ func (o *outcome) read(line string) error {
 		o.deleted[f[1]] = true
 	case "posted":
 		o.posted[f[1]] = true
-	case "changed":
+	case "changed", "counted":
+		what := o.changed
+		if f[0] == "counted" {
+			what = o.counted
+		}
 		var n int64
 		_, err := fmt.Sscan(f[2], &n)
-		o.changed[f[1]] = max(o.changed[f[1]], n)
+		what[f[1]] = max(what[f[1]], n)
 		return err
 	default:
 		return errors.New(line)
@@ -195,6 +220,7 @@ func (o *outcome) compare(t *testing.T, dir string) {
 	defer closeStore(t, s)
 	o.compareQueue(t, s)
 	o.compareRecords(t, s)
+	o.compareKeys(t, s)
 	for who, revision := range o.changed {
 		d, err := s.Meta().Get(t.Context(), "k", rouse.Ref{Namespace: "n", Name: who})
 		if err != nil || d.Revision < revision || string(d.Data) != fmt.Sprint(d.Revision) {
@@ -229,6 +255,26 @@ func (o *outcome) compareQueue(t *testing.T, s *Store) {
 			t.Errorf("message %s is lost", b)
 		}
 	}
+}
+
+func (o *outcome) compareKeys(t *testing.T, s *Store) {
+	t.Helper()
+	k, err := s.Keys(t.Context(), "k")
+	check(t, err)
+	check(t, k.View(t.Context(), func(r rouse.KeyReader) error {
+		for who, acknowledged := range o.counted {
+			v, err := r.Get([]byte(who))
+			check(t, err)
+			var n int64
+			_, err = fmt.Sscan(string(v[0]), &n)
+			check(t, err)
+			keys, err := r.Count(fmt.Appendf(nil, "%s ", who), fmt.Appendf(nil, "%s!", who))
+			if err != nil || n < acknowledged || keys != n {
+				t.Errorf("%s has counted to %d, %d of it there, %v; want %d or more", who, n, keys, err, acknowledged)
+			}
+		}
+		return nil
+	}))
 }
 
 func (o *outcome) compareRecords(t *testing.T, s *Store) {
@@ -344,6 +390,8 @@ func TestFullDisk(t *testing.T) {
 	s := openStore(t, filepath.Join(mount, "data"))
 	defer closeStore(t, s)
 	doc := rouse.Ref{Namespace: "n", Name: "d"}
+	keys, err := s.Keys(t.Context(), "k")
+	check(t, err)
 	changes := []func(i int) error{
 		func(i int) error {
 			_, err := s.Queue().Send(t.Context(), "q", []rouse.Message{{Body: make([]byte, 50_000)}})
@@ -356,6 +404,12 @@ func TestFullDisk(t *testing.T) {
 		},
 		func(i int) error {
 			return s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: doc, Revision: int64(i), Data: make([]byte, 50_000)}})
+		},
+		func(i int) error {
+			return keys.Update(t.Context(), func(w rouse.KeyWriter) error {
+				w.Put(fmt.Append(nil, i), make([]byte, 50_000))
+				return nil
+			})
 		},
 	}
 	acknowledged := make([]int, len(changes))
@@ -379,6 +433,12 @@ func TestFullDisk(t *testing.T) {
 		if int(st.Visible) != acknowledged[0] || len(as) != acknowledged[1] {
 			t.Errorf("%d messages and %d activations, want %v", st.Visible, len(as), acknowledged)
 		}
+		check(t, keys.View(t.Context(), func(r rouse.KeyReader) error {
+			if n, err := r.Count(nil, nil); err != nil || int(n) != acknowledged[3] {
+				t.Errorf("%d keys, %v; want %v", n, err, acknowledged)
+			}
+			return nil
+		}))
 		if acknowledged[2] > 0 {
 			d, err := s.Meta().Get(t.Context(), "k", doc)
 			if err != nil || int(d.Revision) != acknowledged[2] {
@@ -423,8 +483,17 @@ func TestAFlippedBitHarmsNoNeighbour(t *testing.T) {
 	_, err := s.Queue().Send(t.Context(), "q", []rouse.Message{
 		{Body: []byte("the message number 0")}, {Body: []byte("the message number 1")}, {Body: []byte("the message number 2")}})
 	check(t, err)
+	k, err := s.Keys(t.Context(), "k")
+	check(t, err)
+	check(t, k.Update(t.Context(), func(w rouse.KeyWriter) error {
+		for _, key := range []string{"a", "b", "c"} {
+			w.Put([]byte(key), []byte("the value of "+key))
+		}
+		return nil
+	}))
 	records := s.records.periods[0].file.path
 	closeStore(t, s)
+	flip(t, filepath.Join(dir, "keys-k.db"), "the value of b")
 	flip(t, filepath.Join(dir, "meta.db"), "the document number 1")
 	flip(t, filepath.Join(dir, "queue.db"), "the message number 0")
 	flip(t, records, "the result number 1")
@@ -457,6 +526,24 @@ func TestAFlippedBitHarmsNoNeighbour(t *testing.T) {
 	if n, err := s.Queue().Redrive(t.Context(), "q", nil); n != 0 || err != nil {
 		t.Errorf("%d were sent again, %v; want none that is damaged", n, err)
 	}
+
+	if k, err = s.Keys(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	look := func(r rouse.KeyReader) {
+		values, err := r.Get([]byte("a"), []byte("b"), []byte("c"))
+		damagedOn(err, "key 62")
+		if string(values[0]) != "the value of a" || values[1] != nil || string(values[2]) != "the value of c" {
+			t.Errorf("values %q", values)
+		}
+		ps, err := r.Scan(rouse.Span{})
+		damagedOn(err, "key 62")
+		if len(ps) != 3 || ps[1].Value != nil || string(ps[2].Value) != "the value of c" {
+			t.Errorf("pairs %q", ps)
+		}
+	}
+	check(t, k.View(t.Context(), func(r rouse.KeyReader) error { look(r); return nil }))
+	check(t, k.Update(t.Context(), func(w rouse.KeyWriter) error { look(w); w.Put([]byte("d"), nil); return nil }))
 
 	_, err = s.Records().Activation(t.Context(), as[1].ID)
 	damagedOn(err, records)

@@ -27,6 +27,9 @@ const (
 	putPair    = "INSERT INTO pair(key, crc, value) VALUES(?,?,?) ON CONFLICT(key) DO UPDATE SET crc=excluded.crc, value=excluded.value"
 	deletePair = "DELETE FROM pair WHERE key=?"
 	clearPairs = "DELETE FROM pair WHERE key>=? AND key<?"
+	countPairs = "SELECT count(*) FROM pair WHERE key>=? AND key<?"
+	scanUp     = "SELECT key, crc, value FROM pair WHERE key>=? AND key<? ORDER BY key LIMIT ?"
+	scanDown   = "SELECT key, crc, value FROM pair WHERE key>=? AND key<? ORDER BY key DESC LIMIT ?"
 )
 
 // lastKey sorts after every key that may be written.
@@ -39,6 +42,13 @@ func openKeys(ctx context.Context, c Config, name string) (*keys, error) {
 	f, err := openFile(ctx, filepath.Join(c.Dir, name+".db"), layout{schema: keysSchema, version: 1, pageSize: 4096, cache: 16384})
 	if err != nil {
 		return nil, err
+	}
+	// A View that had to prepare one while all connections are in Views would
+	// wait for a connection that it keeps from itself.
+	for _, query := range []string{getPair, countPairs, scanUp, scanDown} {
+		if _, err := f.prepared(ctx, query); err != nil {
+			return nil, errors.Join(explain("open", name, err), f.close())
+		}
 	}
 	return &keys{f}, nil
 }
@@ -128,6 +138,7 @@ func scanPair(rows *sql.Rows) (rouse.Pair, error) {
 	if err := rows.Scan(&p.Key, &crc, &p.Value); err != nil {
 		return p, err
 	}
+	p.Key = orEmpty(p.Key)
 	if pairSum(p.Key, p.Value) != crc {
 		p.Value = nil
 		return p, damaged("read", "key "+hex.EncodeToString(p.Key))
@@ -166,9 +177,9 @@ var errEnough = errors.New("enough")
 
 // Scan implements rouse.KeyReader.
 func (r keyReader) Scan(s rouse.Span) ([]rouse.Pair, error) {
-	query, to, limit := "SELECT key, crc, value FROM pair WHERE key>=? AND key<? ORDER BY key LIMIT ?", s.To, s.Limit
+	query, to, limit := scanUp, s.To, s.Limit
 	if s.Reverse {
-		query = "SELECT key, crc, value FROM pair WHERE key>=? AND key<? ORDER BY key DESC LIMIT ?"
+		query = scanDown
 	}
 	if to == nil {
 		to = lastKey
@@ -201,6 +212,6 @@ func (r keyReader) Count(from, to []byte) (n int64, err error) {
 	if to == nil {
 		to = lastKey
 	}
-	err = r("SELECT count(*) FROM pair WHERE key>=? AND key<?", []any{orEmpty(from), to}, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	err = r(countPairs, []any{orEmpty(from), to}, func(rows *sql.Rows) error { return rows.Scan(&n) })
 	return n, explain("count", fmt.Sprintf("keys from %x", from), err)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/store/block"
 )
 
 // What is posted on one day is one file, so that a day is forgotten by deleting
@@ -64,15 +65,15 @@ type period struct {
 	users sync.WaitGroup // who wants to use it once it is no longer listed
 
 	mu     sync.Mutex
-	bounds [2]span // of each kind; guarded by mu
-	lag    int64   // milliseconds; guarded by mu
-	lead   int64   // milliseconds; guarded by mu
+	bounds [2]block.Span // of each kind; guarded by mu
+	lag    int64         // milliseconds; guarded by mu
+	lead   int64         // milliseconds; guarded by mu
 
 	// These are the writer's.
 	namespaces map[rouse.Namespace]int64
 	functions  map[rouse.Ref]int64
-	next       int64 // block
-	skew       span  // what is stored: -lead to lag
+	next       int64      // block
+	skew       block.Span // what is stored: -lead to lag
 }
 
 func openPeriod(ctx context.Context, dir, name string) (*period, error) {
@@ -80,7 +81,7 @@ func openPeriod(ctx context.Context, dir, name string) (*period, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &period{name: name, end: start.AddDate(0, 0, 1), bounds: [2]span{nothing, nothing}}
+	p := &period{name: name, end: start.AddDate(0, 0, 1), bounds: [2]block.Span{block.Nothing, block.Nothing}}
 	p.forget()
 	p.file, err = openFile(ctx, filepath.Join(dir, "records-"+name+".db"),
 		layout{schema: recordsSchema, version: 1, pageSize: 8192, cache: 4096, rollback: p.forget})
@@ -103,7 +104,7 @@ func (p *period) load(ctx context.Context) error {
 		if err := rows.Scan(&kind, &first, &last); err != nil || !last.Valid {
 			return err
 		}
-		p.bounds[kind].include(first.Int64-window, last.Int64)
+		p.bounds[kind].Include(first.Int64-block.Window, last.Int64)
 		return nil
 	})
 	if err != nil {
@@ -117,7 +118,7 @@ func (p *period) load(ctx context.Context) error {
 // forget empties what the writer remembers and may have been undone.
 func (p *period) forget() {
 	p.namespaces, p.functions, p.next = map[rouse.Namespace]int64{}, map[rouse.Ref]int64{}, 0
-	p.skew = span{}
+	p.skew = block.Span{}
 }
 
 // remove closes and deletes the file once nobody uses it.
@@ -134,60 +135,61 @@ func (p *period) remove() error {
 }
 
 // note widens the bounds before the blocks of k can be seen.
-func (p *period) note(k *packer) {
+func (p *period) note(k *block.Packer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, b := range k.blocks {
-		p.bounds[b.kind].include(b.span.first, b.span.last)
+	for _, b := range k.Blocks {
+		p.bounds[b.Kind].Include(b.Span.First, b.Span.Last)
 	}
-	p.lag, p.lead = max(p.lag, k.lag), max(p.lead, k.lead)
+	p.lag, p.lead = max(p.lag, k.Lag), max(p.lead, k.Lead)
 }
 
-func (p *period) span(kind int) (s span, lag, lead int64) {
+// Bounds implements block.Day.
+func (p *period) Bounds(k block.Kind) (s block.Span, lag, lead int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.bounds[kind], p.lag, p.lead
+	return p.bounds[k], p.lag, p.lead
 }
 
 // insert writes what k has packed.
-func (p *period) insert(t *tx, k *packer) error {
-	if k.lag > p.skew.last || k.lead > -p.skew.first {
-		if _, err := t.exec("UPDATE skew SET lag=max(lag, ?), lead=max(lead, ?)", k.lag, k.lead); err != nil {
+func (p *period) insert(t *tx, k *block.Packer) error {
+	if k.Lag > p.skew.Last || k.Lead > -p.skew.First {
+		if _, err := t.exec("UPDATE skew SET lag=max(lag, ?), lead=max(lead, ?)", k.Lag, k.Lead); err != nil {
 			return err
 		}
-		p.skew.include(-k.lead, k.lag)
+		p.skew.Include(-k.Lead, k.Lag)
 	}
-	for i := range k.blocks {
-		if err := p.insertBlock(t, &k.blocks[i]); err != nil {
+	for i := range k.Blocks {
+		if err := p.insertBlock(t, &k.Blocks[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *period) insertBlock(t *tx, b *block) error {
+func (p *period) insertBlock(t *tx, b *block.Block) error {
 	if p.next == 0 {
 		err := t.query("SELECT coalesce(max(id), 0)+1 FROM block", nil, func(rows *sql.Rows) error { return rows.Scan(&p.next) })
 		if err != nil {
 			return err
 		}
 	}
-	ns, err := p.namespace(t, b.namespace)
+	ns, err := p.namespace(t, b.Namespace)
 	if err != nil {
 		return err
 	}
 	_, err = t.exec("INSERT INTO block(id, kind, namespace, last, first, statuses, of_first, of_last, body) VALUES(?,?,?,?,?,?,?,?,?)",
-		p.next, b.kind, ns, b.span.last, b.span.first, b.statuses, b.of.first, b.of.last, b.body)
+		p.next, b.Kind, ns, b.Span.Last, b.Span.First, b.Statuses, b.Of.First, b.Of.Last, b.Body)
 	if err != nil {
 		return err
 	}
-	for _, pt := range b.parts {
-		fn, err := p.function(t, ns, rouse.Ref{Namespace: b.namespace, Name: pt.name})
+	for _, pt := range b.Parts {
+		fn, err := p.function(t, ns, rouse.Ref{Namespace: b.Namespace, Name: pt.Name})
 		if err != nil {
 			return err
 		}
 		_, err = t.exec("INSERT INTO part(kind, function, last, block, start, length, statuses) VALUES(?,?,?,?,?,?,?)",
-			b.kind, fn, pt.last, p.next, pt.start, pt.length, pt.statuses)
+			b.Kind, fn, pt.Last, p.next, pt.Start, pt.Length, pt.Statuses)
 		if err != nil {
 			return err
 		}

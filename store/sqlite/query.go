@@ -4,23 +4,12 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
-	"math"
-	"slices"
-	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/store/block"
 )
 
-const (
-	defaultActivations = 50
-	maxActivations     = 1000
-	anyStatus          = ^int64(0)
-	unusual            = ^int64(1 << rouse.StatusAnswered) // statuses with an index of their own
-)
-
-// The statements that a source pages through. The condition that follows FROM
+// The statements of pages. The condition that follows FROM
 // picks the index, that which follows WHERE the statuses.
 const (
 	partsFrom  = "SELECT p.last, p.block, p.start, substr(b.body, p.start+1, p.length) FROM part p "
@@ -40,227 +29,91 @@ const (
 	blocksOfUnusual = blocksFrom + "INDEXED BY block_unusual" + blocksWhere + "AND b.statuses & -3 <> 0 AND b.statuses & ? <> 0 " + blocksOrder
 )
 
-// newSource reads the blocks of ns, or the parts of one function, that hold any
-// of statuses (0 is all) between two milliseconds.
-func newSource(p *period, kind int, r rouse.Ref, statuses int64, between span) *source {
-	s := &source{period: p, parts: r.Name != "", args: []any{kind, string(r.Namespace)},
-		at: row{last: endOfWindow(between.last), block: math.MaxInt64, start: math.MaxInt64}}
+// Name implements block.Day.
+func (p *period) Name() string { return p.file.path }
+
+// Page implements block.Day.
+func (p *period) Page(ctx context.Context, q block.Page) (all []block.Row, err error) {
+	args := []any{q.Kind, string(q.Namespace)}
 	queries := [...]string{blocksOfAny, blocksOfStatus, blocksOfUnusual}
-	if s.parts {
+	if q.Function != "" {
 		queries = [...]string{partsOfAny, partsOfStatus, partsUnusual}
-		s.args = append(s.args, r.Name)
+		args = append(args, q.Function)
 	}
-	switch {
-	case statuses == 0:
-		s.query = queries[0]
-	case statuses&unusual != statuses:
-		s.query = queries[1]
-	default:
-		s.query = queries[2]
-	}
-	if statuses != 0 {
-		s.args = append(s.args, statuses)
-	}
-	s.args = append(s.args, between.first)
-	return s
-}
-
-// endOfWindow is the last millisecond that a block with ms in it can have.
-func endOfWindow(ms int64) int64 { return ms - ms%window + window - 1 }
-
-func (r *records) Activations(ctx context.Context, q rouse.ActivationQuery) ([]rouse.Activation, error) {
-	const op = "list activations"
-	if q.Namespace == "" {
-		return nil, rouse.Errorf(rouse.Invalid, op, "", "name a namespace")
-	}
-	if q.Limit <= 0 {
-		q.Limit = defaultActivations
-	}
-	limit := min(q.Limit, maxActivations)
-	pick, err := newPick(q)
-	if err != nil {
-		return nil, err
-	}
-	periods, release, err := r.use()
-	if err != nil {
-		return nil, explain(op, string(q.Namespace), err)
-	}
-	defer release()
-	ref := rouse.Ref{Namespace: q.Namespace, Name: q.Function}
-	f := feed[stored]{ms: func(s stored) int64 { return s.id.ms() },
-		compare: func(a, b stored) int { return a.id.compare(b.id) }}
-	for _, p := range periods {
-		if between := pick.between(p); between.first <= between.last {
-			f.sources = append(f.sources, newSource(p, activations, ref, pick.statuses, between))
+	query := queries[0]
+	if q.Statuses != 0 {
+		query, args = queries[1], append(args, q.Statuses)
+		if q.Unusual() {
+			query = queries[2]
 		}
 	}
-	f.load = func(s *source, w row) ([]stored, error) {
-		run, err := loadActivations(s.period, w, q.Namespace, pick.mask(), pick.wants)
-		if !s.parts {
-			slices.SortStableFunc(run, f.compare)
-		}
-		return run, err
+	args = append(args, q.First, q.Before.Last, q.Before.Block)
+	if q.Function != "" {
+		args = append(args, q.Before.Start)
 	}
-	var as []rouse.Activation
-	for len(as) < limit {
-		s, ok, err := f.next(ctx)
-		if err != nil {
-			return as, explain(op, ref.String(), err)
-		}
-		if !ok {
-			break
-		}
-		a, err := s.activation()
-		if err != nil {
-			f.bad = append(f.bad, damaged(op, s.id.String()))
-			continue
-		}
-		as = append(as, a)
-	}
-	return as, errors.Join(f.bad...)
-}
-
-// A pick is what a query asks of each Activation.
-type pick struct {
-	statuses     int64
-	since, until time.Time
-	before       id
-	paged        bool
-}
-
-func newPick(q rouse.ActivationQuery) (pick, error) {
-	k := pick{since: q.Since, until: q.Until}
-	for _, s := range q.Statuses {
-		if s > 62 {
-			return k, rouse.Errorf(rouse.Invalid, "list activations", s.String(), "there is no such status")
-		}
-		k.statuses |= 1 << s
-	}
-	if q.Before != "" {
-		if k.before, k.paged = parseID(q.Before); !k.paged {
-			return k, rouse.Errorf(rouse.Invalid, "list activations", q.Before, "before is the id of an activation, 32 lowercase hex digits")
-		}
-	}
-	return k, nil
-}
-
-// between is where in p the ids may be that k wants.
-func (k *pick) between(p *period) span {
-	s, lag, lead := p.span(activations)
-	if k.paged {
-		s.last = min(s.last, k.before.ms())
-	}
-	if !k.until.IsZero() {
-		s.last = min(s.last, k.until.UnixMilli()+lead)
-	}
-	if !k.since.IsZero() {
-		s.first = max(s.first, k.since.UnixMilli()-lag)
-	}
-	return s
-}
-
-// mask is the statuses that k wants, all where it asks for none.
-func (k *pick) mask() int64 {
-	if k.statuses == 0 {
-		return anyStatus
-	}
-	return k.statuses
-}
-
-func (k *pick) wants(s stored) bool {
-	started := s.started
-	if started.IsZero() {
-		started = time.UnixMilli(s.id.ms())
-	}
-	switch {
-	case k.paged && s.id.compare(k.before) >= 0,
-		!k.since.IsZero() && started.Before(k.since),
-		!k.until.IsZero() && !started.Before(k.until):
-		return false
-	}
-	return true
-}
-
-func loadActivations(p *period, w row, ns rouse.Namespace, statuses int64, wants func(stored) bool) (run []stored, err error) {
-	err = eachFrame(p, w, func(payload []byte) error {
-		return readActivations(payload, ns, statuses, func(s stored) {
-			if wants(s) {
-				run = append(run, s)
-			}
-		})
+	err = p.file.query(ctx, query, append(args, q.Limit), func(rows *sql.Rows) error {
+		var r block.Row
+		err := rows.Scan(&r.Last, &r.Block, &r.Start, &r.Body)
+		all = append(all, r)
+		return err
 	})
-	return run, err
+	return all, err
 }
 
-// eachFrame reads the frames of a row that are intact; the error names the
-// block where any is not.
-func eachFrame(p *period, w row, read func(payload []byte) error) (err error) {
-	for body := w.body; ; {
-		payload, rest, intact := cutFrame(body)
-		if !intact || read(payload) != nil {
-			err = damaged("read records", fmt.Sprintf("block %d of %s", w.block, p.file.path))
-		}
-		if len(rest) == 0 {
+// Around implements block.Day.
+func (p *period) Around(ctx context.Context, k block.Kind, last block.Span, ms int64, f func(rouse.Namespace, block.Row)) error {
+	query := `SELECT b.last, b.id, n.name, b.body FROM namespace n
+		CROSS JOIN block b ON b.kind=0 AND b.namespace=n.id AND b.last BETWEEN ?1 AND ?2 WHERE b.first<=?3`
+	if k == block.OfLines {
+		query = `SELECT b.last, b.id, n.name, b.body FROM namespace n
+			CROSS JOIN block b ON b.kind=1 AND b.namespace=n.id AND b.last BETWEEN ?1 AND ?2
+			WHERE b.of_first<=?3 AND b.of_last>=?3`
+	}
+	return p.file.query(ctx, query, []any{last.First, last.Last, ms}, func(rows *sql.Rows) error {
+		var w block.Row
+		var ns rouse.Namespace
+		if err := rows.Scan(&w.Last, &w.Block, &ns, &w.Body); err != nil {
 			return err
 		}
-		body = rest
-	}
+		f(ns, w)
+		return nil
+	})
 }
 
-// Activation compares starts and not attempts: those count anew for a dead
-// letter that is sent back.
-func (r *records) Activation(ctx context.Context, text string) (rouse.Activation, error) {
-	const op = "get activation"
-	want, ok := parseID(text)
-	if !ok {
-		return rouse.Activation{}, rouse.Errorf(rouse.NotFound, op, text, "no activation has such an id: it is 32 lowercase hex digits")
-	}
-	periods, release, err := r.use()
+func (r *records) Activations(ctx context.Context, q rouse.ActivationQuery) (as []rouse.Activation, err error) {
+	err = r.over(func(days []block.Day) error {
+		as, err = block.Activations(ctx, days, q)
+		return err
+	})
+	return as, explain("list activations", string(q.Namespace), err)
+}
+
+func (r *records) Activation(ctx context.Context, id string) (a rouse.Activation, err error) {
+	err = r.over(func(days []block.Day) error {
+		a, err = block.Activation(ctx, days, id)
+		return err
+	})
+	return a, explain("get activation", id, err)
+}
+
+func (r *records) Lines(ctx context.Context, q rouse.LineQuery) (ls []rouse.Line, err error) {
+	err = r.over(func(days []block.Day) error {
+		ls, err = block.Lines(ctx, days, q)
+		return err
+	})
+	return ls, explain("list lines", cmp.Or(q.Activation, q.Function.String()), err)
+}
+
+// over runs f while the files of days are in use, oldest first.
+func (r *records) over(f func([]block.Day) error) error {
+	all, release, err := r.use()
 	if err != nil {
-		return rouse.Activation{}, explain(op, text, err)
+		return err
 	}
 	defer release()
-	var best rouse.Activation
-	var bad error
-	for _, p := range periods {
-		if s, _, _ := p.span(activations); !s.has(want.ms()) {
-			continue
-		}
-		err := eachBlockWith(ctx, p, want.ms(), func(w row, ns rouse.Namespace) {
-			found, err := loadActivations(p, w, ns, anyStatus, func(s stored) bool { return s.id == want })
-			for _, s := range found {
-				a, e := s.activation()
-				if err = errors.Join(err, e); e == nil && (best.ID == "" || cmp.Or(a.Started.Compare(best.Started), a.Attempt-best.Attempt) >= 0) {
-					best = a
-				}
-			}
-			bad = errors.Join(bad, err)
-		})
-		if err != nil {
-			return rouse.Activation{}, explain(op, text, err)
-		}
+	days := make([]block.Day, len(all))
+	for i, p := range all {
+		days[i] = p
 	}
-	switch {
-	case best.ID != "":
-		return best, nil
-	case bad != nil:
-		return best, explain(op, text, bad)
-	}
-	return best, rouse.Errorf(rouse.NotFound, op, text, "there is none: it may still run, or be forgotten")
-}
-
-// eachBlockWith calls f for the blocks of activations, of all namespaces, that
-// reach across a millisecond.
-func eachBlockWith(ctx context.Context, p *period, ms int64, f func(w row, ns rouse.Namespace)) error {
-	return p.file.query(ctx, `SELECT b.last, b.id, n.name, b.body FROM namespace n
-		CROSS JOIN block b ON b.kind=0 AND b.namespace=n.id AND b.last BETWEEN ?1 AND ?2 WHERE b.first<=?1`,
-		[]any{ms, endOfWindow(ms)}, func(rows *sql.Rows) error {
-			var w row
-			var ns rouse.Namespace
-			if err := rows.Scan(&w.last, &w.block, &ns, &w.body); err != nil {
-				return err
-			}
-			f(w, ns)
-			return nil
-		})
+	return f(days)
 }

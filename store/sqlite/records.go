@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/store/block"
 )
 
 // records are the files of all days. What is posted goes to the newest, so that
@@ -20,7 +21,7 @@ type records struct {
 	log *slog.Logger
 	now func() time.Time
 
-	packers  sync.Pool  // of *packer
+	packers  sync.Pool  // of *block.Packer
 	trimming sync.Mutex // held by Trim
 
 	mu      sync.Mutex
@@ -110,22 +111,22 @@ func (r *records) Post(ctx context.Context, as []rouse.Activation, ls []rouse.Li
 	if len(as)+len(ls) == 0 {
 		return nil
 	}
-	k, _ := r.packers.Get().(*packer)
+	k, _ := r.packers.Get().(*block.Packer)
 	if k == nil {
-		k = &packer{}
+		k = &block.Packer{}
 	}
-	err := k.pack(as, ls)
+	err := k.Pack(as, ls)
 	if err == nil {
 		err = r.post(ctx, k)
 	}
 	if ctx.Err() == nil { // otherwise the writer may still read from it
-		k.forget()
+		k.Forget()
 		r.packers.Put(k)
 	}
 	return explain("post", "records", err)
 }
 
-func (r *records) post(ctx context.Context, k *packer) error {
+func (r *records) post(ctx context.Context, k *block.Packer) error {
 	p, err := r.newest(ctx)
 	if err != nil {
 		return err

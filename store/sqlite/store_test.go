@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/store/block"
 )
 
 func openStore(t testing.TB, dir string) *Store {
@@ -302,7 +303,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 func TestTrimInManySteps(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	defer closeStore(t, s)
-	start := time.UnixMilli(s.records.now().UnixMilli() / window * window)
+	start := time.UnixMilli(s.records.now().UnixMilli() / block.Window * block.Window)
 	for second := range 3 {
 		for range 5 {
 			as := made(start.Add(time.Duration(second)*time.Second), 0, 2*forgetAtOnce, 10, func(n int) string { return fmt.Sprint("f", n%1999) })

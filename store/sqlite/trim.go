@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/rouse-run/rouse/store/block"
 )
 
 const forgetAtOnce = 2000 // rows that one transaction of Trim deletes
@@ -124,13 +126,13 @@ func (p *period) oldest(ctx context.Context, share float64) (ms int64, ok bool, 
 	// Blocks are numbered as they were posted, which is nearly by time.
 	err = p.file.query(ctx, "SELECT last FROM block ORDER BY id LIMIT 1 OFFSET ?", []any{int64(share * float64(count))},
 		func(rows *sql.Rows) error { return rows.Scan(&ms) })
-	return max(ms, endOfWindow(first)) + 1, true, err
+	return max(ms, block.EndOfWindow(first)) + 1, true, err
 }
 
 // deleteBefore forgets what is older than the second that ms is in: no block
 // reaches across its edge, so that blocks and their parts go together.
 func (p *period) deleteBefore(ctx context.Context, ms int64) error {
-	ms -= ms % window
+	ms -= ms % block.Window
 	some := false
 	for _, query := range []string{
 		`DELETE FROM part WHERE (kind, function, last, block, start) IN (SELECT p.kind, p.function, p.last, p.block, p.start

@@ -1,8 +1,10 @@
 // Package storetest is what every driver of the store must pass: each promise
-// of rouse.Meta, rouse.Queue and rouse.Records, as a test.
+// of rouse.Keys and rouse.Records, as a test, and of rouse.Meta and rouse.Queue
+// where a driver has them.
 package storetest
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -12,8 +14,7 @@ import (
 
 // A Store is a driver that is open.
 type Store interface {
-	Meta() rouse.Meta
-	Queue() rouse.Queue
+	Keys(ctx context.Context, name string) (rouse.Keys, error)
 	Records() rouse.Records
 	Close() error
 }
@@ -28,7 +29,11 @@ func Run(t *testing.T, open Open) {
 	for _, group := range []struct {
 		name  string
 		tests map[string]func(*testing.T, *store)
-	}{{"Meta", metaTests}, {"Queue", queueTests}, {"Records", recordsTests}, {"Lines", linesTests}} {
+		has   func(Store) bool
+	}{
+		{"Keys", keysTests, has[Store]}, {"Records", recordsTests, has[Store]}, {"Lines", linesTests, has[Store]},
+		{"Meta", metaTests, has[interface{ Meta() rouse.Meta }]}, {"Queue", queueTests, has[interface{ Queue() rouse.Queue }]},
+	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
 				t.Run(name, func(t *testing.T) {
@@ -40,11 +45,20 @@ func Run(t *testing.T, open Open) {
 							t.Errorf("close: %v", err)
 						}
 					})
+					if !group.has(s.Store) {
+						t.Skip("the driver leaves it to the engine")
+					}
 					test(t, s)
 				})
 			}
 		})
 	}
+}
+
+// has reports whether a driver has the methods of T.
+func has[T any](s Store) bool {
+	_, ok := s.(T)
+	return ok
 }
 
 // A store is what one test works on.
@@ -53,6 +67,12 @@ type store struct {
 	clock *clock
 	open  func(*testing.T) Store
 }
+
+// Meta returns the documents of a driver that has them.
+func (s *store) Meta() rouse.Meta { return s.Store.(interface{ Meta() rouse.Meta }).Meta() }
+
+// Queue returns the messages of a driver that has them.
+func (s *store) Queue() rouse.Queue { return s.Store.(interface{ Queue() rouse.Queue }).Queue() }
 
 // reopen closes the store and opens it again.
 func (s *store) reopen(t *testing.T) {

@@ -1,4 +1,4 @@
-package sqlite
+package block
 
 import (
 	"math"
@@ -31,12 +31,12 @@ func sample() ([]rouse.Activation, []rouse.Line) {
 
 // packed are the bodies that a posting makes, by kind.
 func packed(t testing.TB, as []rouse.Activation, ls []rouse.Line) (bodies [2][]byte) {
-	p := &packer{}
-	if err := p.pack(as, ls); err != nil {
+	p := &Packer{}
+	if err := p.Pack(as, ls); err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range p.blocks {
-		bodies[b.kind] = append(bodies[b.kind], b.body...)
+	for _, b := range p.Blocks {
+		bodies[b.Kind] = append(bodies[b.Kind], b.Body...)
 	}
 	return bodies
 }
@@ -44,8 +44,7 @@ func packed(t testing.TB, as []rouse.Activation, ls []rouse.Line) (bodies [2][]b
 func TestRecordsComeBackFromTheirBytes(t *testing.T) {
 	as, ls := sample()
 	bodies := packed(t, as, ls)
-	p := &period{name: "20260304", file: &file{path: "x"}}
-	run, err := loadActivations(p, row{body: bodies[activations]}, "n", anyStatus, func(stored) bool { return true })
+	run, err := loadActivations("x", Row{Body: bodies[OfActivations]}, "n", anyStatus, func(stored) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +59,7 @@ func TestRecordsComeBackFromTheirBytes(t *testing.T) {
 	if diff := cmp.Diff(as, got); diff != "" {
 		t.Errorf("activations (-want +got):\n%s", diff)
 	}
-	printed, err := loadLines(p, row{body: bodies[lines]}, "n", func(rouse.Line) bool { return true })
+	printed, err := loadLines(0, "x", Row{Body: bodies[OfLines]}, "n", func(rouse.Line) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +77,11 @@ func TestRecordsComeBackFromTheirBytes(t *testing.T) {
 func TestEveryFlippedBitOfABlockIsNoticed(t *testing.T) {
 	as, _ := sample()
 	as[1].Function.Name = "g"
-	body := packed(t, as, nil)[activations]
-	p := &period{file: &file{path: "x"}}
+	body := packed(t, as, nil)[OfActivations]
 	for i := range body {
 		for bit := range 8 {
 			body[i] ^= 1 << bit
-			run, err := loadActivations(p, row{body: body}, "n", anyStatus, func(stored) bool { return true })
+			run, err := loadActivations("x", Row{Body: body}, "n", anyStatus, func(stored) bool { return true })
 			if err == nil || rouse.KindOf(err) != rouse.Internal {
 				t.Fatalf("bit %d of byte %d: error %v with %d read", bit, i, err, len(run))
 			}
@@ -92,7 +90,7 @@ func TestEveryFlippedBitOfABlockIsNoticed(t *testing.T) {
 					t.Fatalf("bit %d of byte %d: function %q", bit, i, name)
 				}
 			}
-			if payload, rest, _ := cutFrame(packed(t, as, nil)[activations]); i > 5 && i < len(payload) && len(rest) > 0 && len(run) != 1 {
+			if payload, rest, _ := cutFrame(packed(t, as, nil)[OfActivations]); i > 5 && i < len(payload) && len(rest) > 0 && len(run) != 1 {
 				t.Fatalf("bit %d of byte %d: %d are read, want the neighbour", bit, i, len(run))
 			}
 			body[i] ^= 1 << bit
@@ -109,7 +107,6 @@ func FuzzReadRecords(f *testing.F) {
 	}
 	f.Add([]byte{codecVersion, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Add([]byte{codecVersion, 0, 1, 'f', 2, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f})
-	p := &period{file: &file{path: "x"}}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// The checksum keeps most bytes from the decoders: these go past it.
 		_ = readActivations(b, "n", anyStatus, func(s stored) {
@@ -122,7 +119,7 @@ func FuzzReadRecords(f *testing.F) {
 		if n > len(b) {
 			t.Errorf("%d lines of %d bytes", n, len(b))
 		}
-		_, _ = loadActivations(p, row{body: b}, "n", anyStatus, func(stored) bool { return true })
+		_, _ = loadActivations("x", Row{Body: b}, "n", anyStatus, func(stored) bool { return true })
 	})
 }
 
@@ -145,8 +142,7 @@ func FuzzActivationRoundTrip(f *testing.F) {
 			want.Started = time.Unix(0, b).UTC()
 		}
 		n := 0
-		p := &period{file: &file{path: "x"}}
-		run, err := loadActivations(p, row{body: packed(t, []rouse.Activation{want}, nil)[activations]}, "n", anyStatus, func(stored) bool { n++; return true })
+		run, err := loadActivations("x", Row{Body: packed(t, []rouse.Activation{want}, nil)[OfActivations]}, "n", anyStatus, func(stored) bool { n++; return true })
 		if err != nil || n != 1 {
 			t.Fatalf("%d read, %v", n, err)
 		}

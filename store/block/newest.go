@@ -1,64 +1,40 @@
-package sqlite
+package block
 
 import (
 	"context"
-	"database/sql"
-	"slices"
 )
 
 // most rows that a source reads at once.
 const maxPage = 64
 
-// A row is the body of a block, or a part of it, in the order of (last, block,
-// start).
-type row struct {
-	last, block, start int64
-	body               []byte
-}
-
 // A source reads rows of one period, newest first, a page at a time: no
 // connection is held while others are read.
 type source struct {
-	period *period
-	query  string // its last parameters are those of before, and how many
-	args   []any
-	parts  bool // rows are parts of blocks
-	at     row  // the next rows are before it
-	page   int
-	rows   []row
-	done   bool
+	day  Day
+	n    int  // of the day
+	page Page // the next one
+	rows []Row
+	done bool
 }
 
 // bound is the last millisecond that a row to come can have.
 func (s *source) bound() (ms int64, more bool) {
 	if len(s.rows) > 0 {
-		return s.rows[0].last, true
+		return s.rows[0].Last, true
 	}
-	return s.at.last, !s.done
+	return s.page.Before.Last, !s.done
 }
 
 func (s *source) fetch(ctx context.Context) error {
-	s.page = min(max(2, 2*s.page), maxPage)
-	args := append(slices.Clip(s.args), s.at.last, s.at.block)
-	if s.parts {
-		args = append(args, s.at.start)
-	}
-	args = append(args, s.page)
-	err := s.period.file.query(ctx, s.query, args, func(rows *sql.Rows) error {
-		var r row
-		if err := rows.Scan(&r.last, &r.block, &r.start, &r.body); err != nil {
-			return err
-		}
-		s.rows = append(s.rows, r)
-		return nil
-	})
+	s.page.Limit = min(max(2, 2*s.page.Limit), maxPage)
+	rows, err := s.day.Page(ctx, s.page)
 	if err != nil {
 		return err
 	}
-	s.done = len(s.rows) < s.page
-	if n := len(s.rows); n > 0 {
-		s.at = s.rows[n-1]
-		s.at.body = nil
+	s.rows, s.done = rows, len(rows) < s.page.Limit
+	if n := len(rows); n > 0 {
+		s.page.Before = rows[n-1]
+		s.page.Before.Body = nil
 	}
 	return nil
 }
@@ -70,7 +46,7 @@ type feed[R any] struct {
 	compare func(a, b R) int
 	// load reads a row: what it could, oldest first, and an error for what it
 	// couldn't.
-	load func(s *source, r row) ([]R, error)
+	load func(s *source, r Row) ([]R, error)
 
 	runs [][]R // a heap by the last element of each
 	bad  []error

@@ -1,10 +1,12 @@
-package sqlite
+package block
 
 import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 )
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errMalformed = errors.New("the bytes are malformed")
 

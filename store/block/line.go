@@ -1,4 +1,4 @@
-package sqlite
+package block
 
 import (
 	"encoding/binary"
