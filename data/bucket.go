@@ -58,8 +58,9 @@ type Objects interface {
 	// StatObject is GetObject without the body.
 	StatObject(ctx context.Context, g ObjectGet) (Object, error)
 
-	// DeleteObjects removes up to 1,000 objects or versions in one transaction and
-	// says what it did for each, in order. What is not there is no error.
+	// DeleteObjects removes up to 1,000 objects or versions and says what it did
+	// for each, in order; where it fails in the middle, for those it has done.
+	// What is not there is no error. Errors: NotFound for the bucket, Invalid.
 	DeleteObjects(ctx context.Context, bucket rouse.Ref, ds []ObjectDelete) ([]Deleted, error)
 
 	// CopyObject makes an object of the bytes of another, in any bucket, which are

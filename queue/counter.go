@@ -1,0 +1,184 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/tuple"
+)
+
+// busy is how long after its last use by a process a slot is that process's.
+const busy = time.Minute
+
+// A home is the slot that this process uses of a queue.
+type home struct {
+	slot  byte
+	floor int64 // numbers up to it were given out before
+}
+
+// homes remember where this process is at home, by what boxes are called. The
+// zero value remembers nothing.
+type homes struct {
+	mu  sync.Mutex
+	all map[string]home // guarded by mu
+}
+
+func (hs *homes) get(box []byte) (home, bool) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	h, ok := hs.all[string(box)]
+	return h, ok
+}
+
+func (hs *homes) set(box []byte, h home) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.all == nil || len(hs.all) >= maxDocuments {
+		hs.all = map[string]home{}
+	}
+	hs.all[string(box)] = h
+}
+
+func (hs *homes) forget(box []byte) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	delete(hs.all, string(box))
+}
+
+func counterPrefix(box []byte) []byte { return append([]byte{counterKind}, box...) }
+
+// counters returns the slot of this process. It must be asked for before
+// anything is written that it counts.
+func (b *box) counters() (*slot, error) {
+	if b.slot != nil {
+		return b.slot, nil
+	}
+	q := b.queues
+	h, known := q.homes.get(b.name)
+	if !known {
+		var err error
+		if h, err = b.settle(); err != nil {
+			return nil, err
+		}
+		q.homes.set(b.name, h)
+	}
+	b.slotKey = append(counterPrefix(b.name), h.slot)
+	values, damage := b.w.Get(b.slotKey)
+	if len(values) != 1 {
+		return nil, damage
+	}
+	var s slot
+	var broken error
+	if values[0] != nil {
+		s, broken = decodeSlot(values[0])
+	}
+	if damage != nil || broken != nil {
+		var err error
+		if s, err = b.recount(h.slot); err != nil {
+			return nil, err
+		}
+		q.Log.Error("the counters of a queue were damaged and counted again", "queue", b.source, "error", damage)
+	}
+	if known && s.owner != q.owner && b.now.Sub(time.UnixMicro(s.written)) < busy {
+		q.homes.forget(b.name) // another process has it as well: next time another slot
+	}
+	s.owner, s.number = q.owner, max(s.number, h.floor)
+	b.slot, b.number = &s, h.slot
+	return b.slot, nil
+}
+
+// settle chooses a slot that no other process uses, where there is one.
+func (b *box) settle() (home, error) {
+	prefix := counterPrefix(b.name)
+	pairs, err := b.scan(rouse.Span{From: prefix, To: append(counterPrefix(b.name), slots)})
+	if err != nil {
+		return home{}, err
+	}
+	var taken [slots]bool
+	var old []byte // those whose process is gone
+	h := home{}
+	for _, p := range pairs {
+		if len(p.Key) != len(prefix)+1 {
+			continue
+		}
+		n := p.Key[len(prefix)]
+		taken[n] = true
+		s, err := decodeSlot(p.Value)
+		if err != nil {
+			continue
+		}
+		h.floor = max(h.floor, s.number)
+		if b.now.Sub(time.UnixMicro(s.written)) >= busy {
+			old = append(old, n)
+		}
+	}
+	if len(old) == 0 {
+		for n := range byte(slots) {
+			if !taken[n] {
+				old = append(old, n)
+			}
+		}
+	}
+	h.slot = byte(rand.IntN(slots))
+	if len(old) > 0 {
+		h.slot = old[rand.IntN(len(old))]
+	}
+	return h, nil
+}
+
+// recount makes a slot of what there is, where its own bytes are damaged.
+func (b *box) recount(number byte) (slot, error) {
+	var s slot
+	for kind, n := range map[byte]*int64{b.waitingKind(): &s.alive, leasedKind: &s.alive, deadKind: &s.dead} {
+		count, err := b.w.Count(b.key(kind), tuple.After(b.key(kind)))
+		if err != nil {
+			return s, err
+		}
+		*n += count
+	}
+	prefix := counterPrefix(b.name)
+	pairs, err := b.scan(rouse.Span{From: prefix, To: append(counterPrefix(b.name), slots)})
+	if err != nil {
+		return s, err
+	}
+	for _, p := range pairs {
+		if other, err := decodeSlot(p.Value); err == nil && p.Key[len(p.Key)-1] != number {
+			s.alive -= other.alive
+			s.dead -= other.dead
+			s.number = max(s.number, other.number)
+		}
+	}
+	last, err := b.scan(rouse.Span{From: b.key(bodyKind), To: tuple.After(b.key(bodyKind)), Limit: 1, Reverse: true})
+	if err != nil {
+		return s, err
+	}
+	if len(last) > 0 {
+		if id, err := idOf(last[0].Key); err == nil {
+			s.number = max(s.number, id>>slotBits)
+		}
+	}
+	return s, nil
+}
+
+// id makes the next ID.
+func (b *box) id() (int64, error) {
+	s, err := b.counters()
+	if err != nil {
+		return 0, err
+	}
+	s.number = max(s.number+1, (b.now.UnixMilli()-idEpoch)<<8)
+	b.dirty = true
+	return s.number<<slotBits | int64(b.number), nil
+}
+
+// count adds to the numbers of messages and of dead letters.
+func (b *box) count(alive, dead int64) error {
+	s, err := b.counters()
+	if err != nil {
+		return err
+	}
+	s.alive, s.dead, b.dirty = s.alive+alive, s.dead+dead, true
+	return nil
+}
