@@ -63,6 +63,7 @@ type lane struct {
 	queue string
 	wake  chan struct{}
 	done  chan rouse.Receipt // of what was handled
+	over  chan struct{}      // closed: it is to be served otherwise from now on
 }
 
 // doneAtOnce bounds how many handled messages wait to be deleted.
@@ -123,9 +124,29 @@ func (d *Dispatcher) Serve(queue string) {
 		return // Run will find it
 	}
 	ctx := d.ctx
-	l := &lane{queue: queue, wake: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce)}
+	l := &lane{queue: queue, wake: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce), over: make(chan struct{})}
 	d.lanes[queue] = l
 	d.work.Go(func() { d.drive(ctx, l) })
+}
+
+// Reset sees to it that a queue is served as Lane says now, when what is under
+// way is done.
+func (d *Dispatcher) Reset(queue string) {
+	d.mu.Lock()
+	if l := d.lanes[queue]; l != nil && !l.ended() {
+		close(l.over)
+	}
+	d.mu.Unlock()
+	d.Serve(queue)
+}
+
+func (l *lane) ended() bool {
+	select {
+	case <-l.over:
+		return true
+	default:
+		return false
+	}
 }
 
 func signal(c chan struct{}) {
@@ -141,6 +162,15 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 		d.leave(l)
 		return
 	}
+	receiving, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-l.over:
+			stop()
+		case <-receiving.Done():
+		}
+	}()
 	l.Batch = max(l.Batch, 1)
 	slots := make(chan struct{}, l.Parallel)
 	var running, deleting sync.WaitGroup
@@ -148,12 +178,12 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	defer deleting.Wait()
 	defer close(l.done)
 	defer running.Wait()
-	for ctx.Err() == nil {
+	for receiving.Err() == nil {
 		slots <- struct{}{} // one is free
 		free := cap(slots) - len(slots) + 1
-		leases := d.receive(ctx, l, free*l.Batch)
+		leases := d.receive(receiving, l, free*l.Batch)
 		<-slots
-		ended := len(leases) == 0 && d.rest(ctx, l)
+		ended := len(leases) == 0 && d.rest(receiving, l)
 		for len(leases) > 0 {
 			batch := leases[:min(l.Batch, len(leases))]
 			leases = leases[len(batch):]
@@ -167,7 +197,11 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 			return
 		}
 	}
+	running.Wait()
 	d.leave(l)
+	if l.ended() {
+		d.Serve(l.queue)
+	}
 }
 
 // leave takes a lane out of service.

@@ -25,6 +25,7 @@ type Recorder struct {
 	pause time.Duration
 	log   *slog.Logger
 	tail  tail
+	tell  func(context.Context, []rouse.Activation) error
 
 	mu      sync.Mutex
 	cond    sync.Cond          // broadcast when something was stored
@@ -48,6 +49,10 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 	r.cond.L = &r.mu
 	return r
 }
+
+// Tell has f told of all activations before they count as stored. It must be
+// called before Run.
+func (r *Recorder) Tell(f func(context.Context, []rouse.Activation) error) { r.tell = f }
 
 // Add records an activation.
 func (r *Recorder) Add(a rouse.Activation) {
@@ -129,6 +134,11 @@ func (r *Recorder) post() {
 		if err := r.store.Post(ctx, as, ls); err != nil {
 			r.dropped.Add(int64(len(as) + len(ls)))
 			r.log.Error("store records", "activations", len(as), "lines", len(ls), "error", err)
+		}
+		if r.tell != nil && len(as) > 0 {
+			if err := r.tell(ctx, as); err != nil {
+				r.log.Error("tell of what ran", "activations", len(as), "error", err)
+			}
 		}
 	}
 	r.mu.Lock()

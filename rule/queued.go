@@ -188,6 +188,8 @@ func (e *Engine) failed(ctx context.Context, c *compiled, s *side, r result) dis
 		return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, 1)}
 	case !r.gone && s.count < c.Retry.Attempts:
 		return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, s.count)}
+	case c.DeadLetter == nil && c.On.Queue != "": // the queue says when it is enough
+		return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, s.count)}
 	case c.DeadLetter == nil:
 		if err := e.after(ctx, c, c.Failure, []rouse.Event{s.Event}, r); err != nil {
 			return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, s.count)}

@@ -43,7 +43,8 @@ type Config struct {
 // concurrently; nothing is delivered but while Run runs.
 type Engine struct {
 	Config
-	queued  *dispatch.Dispatcher
+	queued  *dispatch.Dispatcher // of the rules' own queues
+	taken   *dispatch.Dispatcher // of users' queues
 	sources map[string]event.Source
 	usage   usage
 	changed chan struct{} // there are other rules than before
@@ -83,6 +84,8 @@ func New(c Config) *Engine {
 		triggers: map[rouse.Ref]*running{}, rules: map[rouse.Ref]*compiled{}, readers: map[feed]*reader{}, failing: map[rouse.Ref]string{}}
 	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
+	e.taken = dispatch.New(dispatch.Config{Queue: &messages{e: e, receipts: map[rouse.Receipt]string{}}, Lane: e.messageLane, Handle: e.handleMessages,
+		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
 	return e
 }
 
@@ -115,6 +118,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer endQueues()
 	var dispatching errgroup.Group
 	dispatching.Go(func() error { return e.queued.Run(queues) })
+	dispatching.Go(func() error { return e.taken.Run(queues) })
 	poll := time.NewTicker(e.Poll)
 	defer poll.Stop()
 	hour := time.NewTicker(time.Hour)

@@ -172,7 +172,11 @@ func (e *Engine) checkNames(ctx context.Context, r *event.Rule) error {
 	case on.Stream != "":
 		_, err = e.Data.Streams.Stream(ctx, ref(on.Stream))
 	case on.Queue != "":
-		_, err = e.Data.Queues.Queue(ctx, ref(on.Queue))
+		if _, err = e.Data.Queues.Queue(ctx, ref(on.Queue)); err == nil {
+			if c := e.takers()[ref(on.Queue).String()]; c != nil && c.Ref != r.Ref {
+				err = rouse.Errorf(rouse.Conflict, "set rule", "queue", "rule %s takes from %s: a message can go to one rule only", c.Name, on.Queue)
+			}
+		}
 	case on.Table != "":
 		var t data.Table
 		if t, err = e.Data.Tables.Table(ctx, ref(on.Table)); err == nil && t.Changes == 0 {
@@ -333,7 +337,10 @@ func (e *Engine) put(ctx context.Context, c *compiled, revision int64) error {
 	delete(e.failing, c.Ref)
 	e.mu.Unlock()
 	signal(e.changed)
-	e.queued.Serve(queueOf(c))
+	e.queued.Reset(queueOf(c))
+	if c.On.Queue != "" {
+		e.taken.Reset(userQueue(c))
+	}
 	return nil
 }
 
@@ -377,5 +384,8 @@ func (e *Engine) RemoveRule(ctx context.Context, r rouse.Ref) error {
 	e.mu.Unlock()
 	c.paused.Store(true) // what of it runs ends with what it has begun
 	signal(e.changed)
+	if c.On.Queue != "" {
+		e.taken.Reset(userQueue(c))
+	}
 	return e.forget(ctx, c)
 }

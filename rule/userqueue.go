@@ -1,0 +1,180 @@
+package rule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/dispatch"
+)
+
+// messages are the queues of users as a Dispatcher takes them: those that a rule
+// listens to. It implements as much of rouse.Queue as that needs.
+type messages struct {
+	rouse.Queue // nil
+	e           *Engine
+
+	mu       sync.Mutex
+	epoch    int64
+	receipts map[rouse.Receipt]string // guarded by mu; of what is leased
+}
+
+// userQueue names the queue that a rule takes from.
+func userQueue(c *compiled) string { return string(c.Namespace) + "/" + c.On.Queue }
+
+func refOf(queue string) rouse.Ref {
+	ns, name, _ := strings.Cut(queue, "/")
+	return rouse.Ref{Namespace: rouse.Namespace(ns), Name: name}
+}
+
+// takers returns the rules that take from queues, by queue.
+func (e *Engine) takers() map[string]*compiled {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := map[string]*compiled{}
+	for _, c := range e.rules {
+		if c.On.Queue != "" {
+			all[userQueue(c)] = c
+		}
+	}
+	return all
+}
+
+// Receive implements rouse.Queue. It waits for a message where there is none:
+// nobody tells when one comes in.
+func (m *messages) Receive(ctx context.Context, queue string, n int, d time.Duration) ([]rouse.Lease, error) {
+	ds, err := m.e.Data.Queues.Receive(ctx, data.Receive{Queue: refOf(queue), Max: min(n, 1000), Visibility: &d, Wait: longPoll})
+	if err != nil {
+		return nil, err
+	}
+	ls := make([]rouse.Lease, len(ds))
+	for i := range ds {
+		body, err := json.Marshal(queued{Event: messageEvent(queue, &ds[i])})
+		if err != nil {
+			return nil, err
+		}
+		ls[i] = rouse.Lease{Receipt: m.keep(ds[i].ID, ds[i].Receipt), Body: body, Count: ds[i].Count, Sent: ds[i].Sent}
+	}
+	return ls, nil
+}
+
+// keep remembers a receipt under a number.
+func (m *messages) keep(id int64, receipt string) rouse.Receipt {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.epoch++
+	r := rouse.Receipt{ID: id, Epoch: m.epoch}
+	m.receipts[r] = receipt
+	return r
+}
+
+func (m *messages) take(r rouse.Receipt) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	receipt := m.receipts[r]
+	delete(m.receipts, r)
+	return receipt
+}
+
+// messageEvent makes an event of a message.
+func messageEvent(queue string, d *data.Delivery) rouse.Event {
+	name := refOf(queue).Name
+	e := rouse.Event{ID: fmt.Sprintf("%s/%d", queue, d.ID), Type: "queue.message", Source: "queue:" + name, Subject: d.Group,
+		Time: d.Sent.UTC(), Data: d.Body, Attributes: maps.Clone(d.Attributes)}
+	switch {
+	case json.Valid(d.Body):
+		e.ContentType = "application/json"
+	case utf8.Valid(d.Body):
+		e.ContentType = "text/plain"
+	default:
+		e.ContentType = "application/octet-stream"
+	}
+	return e
+}
+
+// Delete implements rouse.Queue.
+func (m *messages) Delete(ctx context.Context, queue string, rs []rouse.Receipt) ([]bool, error) {
+	receipts := make([]string, len(rs))
+	for i, r := range rs {
+		receipts[i] = m.take(r)
+	}
+	deleted, err := m.e.Data.Queues.Delete(ctx, refOf(queue), receipts)
+	if deleted != nil && rouse.KindOf(err) == rouse.Conflict {
+		err = nil // deleted says it
+	}
+	return deleted, err
+}
+
+// Extend implements rouse.Queue.
+func (m *messages) Extend(ctx context.Context, queue string, r rouse.Receipt, d time.Duration) (rouse.Receipt, error) {
+	next, err := m.e.Data.Queues.Extend(ctx, refOf(queue), m.take(r), d, nil)
+	if err != nil {
+		return rouse.Receipt{}, err
+	}
+	return m.keep(r.ID, next), nil
+}
+
+// Bury implements rouse.Queue. A user's queue says itself when that is.
+func (m *messages) Bury(context.Context, string, rouse.Receipt, string) error {
+	return errors.New("a message of a user's queue is not ours to bury")
+}
+
+// Stats implements rouse.Queue. A queue that a rule takes from is never at rest:
+// Receive waits for what may come.
+func (m *messages) Stats(ctx context.Context, prefix string) (map[string]rouse.QueueStats, error) {
+	all := map[string]rouse.QueueStats{}
+	var errs []error
+	for q := range m.e.takers() {
+		if !strings.HasPrefix(q, prefix) {
+			continue
+		}
+		n, err := m.e.Data.Queues.Counts(ctx, refOf(q))
+		if err != nil {
+			if rouse.KindOf(err) != rouse.NotFound {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		all[q] = rouse.QueueStats{Visible: n.Visible, Leased: max(n.Leased+n.Delayed, 1)}
+	}
+	return all, errors.Join(errs...)
+}
+
+// messageLane says how a user's queue is served.
+func (e *Engine) messageLane(_ context.Context, queue string) dispatch.Lane {
+	c := e.takers()[queue]
+	if c == nil {
+		return dispatch.Lane{}
+	}
+	return e.laneOf(c)
+}
+
+// handleMessages delivers what was leased from a user's queue.
+func (e *Engine) handleMessages(ctx context.Context, queue string, leases []rouse.Lease) []dispatch.Outcome {
+	out := make([]dispatch.Outcome, len(leases))
+	c := e.takers()[queue]
+	var work []side
+	for i, l := range leases {
+		var q queued
+		switch err := json.Unmarshal(l.Body, &q); {
+		case err != nil || c == nil:
+			out[i] = dispatch.Outcome{Again: true, After: retry}
+		case c.pattern.Match(documentOf(&q.Event)): // another is done with: nobody wants it
+			work = append(work, side{q, l.Count, &out[i]})
+		}
+	}
+	for len(work) > 0 {
+		n := together(c, work)
+		e.sideBySide(ctx, c, work[:n])
+		work = work[n:]
+	}
+	return out
+}
