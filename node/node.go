@@ -26,33 +26,36 @@ import (
 	"github.com/rouse-run/rouse/invoke"
 	"github.com/rouse-run/rouse/pool"
 	"github.com/rouse-run/rouse/registry"
+	"github.com/rouse-run/rouse/rule"
 	"github.com/rouse-run/rouse/sandbox/process"
 	"github.com/rouse-run/rouse/sandbox/wasm"
-	"github.com/rouse-run/rouse/store/sqlite"
 )
 
 // A Config says how a Node is to run. The zero value of each field but Data is
 // fit for one machine.
 type Config struct {
-	Data      string // folder for all that is kept
-	Listen    string // address; "" is 127.0.0.1:8700
-	Isolation string // the tier: "namespaces", "landlock"; "" or "auto" is the stronger one that works
-	Memory    int64  // bytes that instances may hold; 0 is three quarters of the machine's
-	Idle      time.Duration
-	Spares    int           // sandboxes kept ready of each kind in use; 0 is 2
-	KeepFor   time.Duration // age of records; 0 is 30 days
-	KeepSize  int64         // bytes of records; 0 is 10 GB
-	Lease     time.Duration // after which what a dead server had begun is run again; 0 is 30 s
-	Defaults  rouse.Limits
-	Version   string
-	Log       *slog.Logger
+	Data       string // folder for all that is kept
+	Store      string // URL of a PostgreSQL database for what the platform remembers; "" is files in Data
+	Listen     string // address; "" is 127.0.0.1:8700
+	Isolation  string // the tier: "namespaces", "landlock"; "" or "auto" is the stronger one that works
+	Memory     int64  // bytes that instances may hold; 0 is three quarters of the machine's
+	Idle       time.Duration
+	Spares     int           // sandboxes kept ready of each kind in use; 0 is 2
+	KeepFor    time.Duration // age of records; 0 is 30 days
+	KeepSize   int64         // bytes of records; 0 is 10 GB
+	KeepEvents time.Duration // age of events that triggers made; 0 is 7 days
+	Lease      time.Duration // after which what a dead server had begun is run again; 0 is 30 s
+	Defaults   rouse.Limits
+	Version    string
+	Log        *slog.Logger
 }
 
 // A Node is one running platform.
 type Node struct {
 	Config
 	lock       *os.File
-	store      *sqlite.Store
+	store      store
+	services   *services
 	processes  *process.Driver
 	modules    *wasm.Driver
 	registry   *deployments
@@ -60,6 +63,7 @@ type Node struct {
 	pool       *pool.Pool
 	invoker    *invoke.Invoker
 	dispatcher *invoke.Dispatcher
+	rules      *rule.Engine
 	handler    http.Handler
 	listener   net.Listener
 	started    time.Time
@@ -82,6 +86,9 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	if c.KeepSize == 0 {
 		c.KeepSize = 10 << 30
+	}
+	if c.KeepEvents == 0 {
+		c.KeepEvents = keepEvents
 	}
 	if c.Memory == 0 {
 		c.Memory = machineMemory() / 4 * 3
@@ -113,7 +120,10 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 
 // openDrivers opens the store and what runs code.
 func (n *Node) openDrivers(ctx context.Context) (err error) {
-	if n.store, err = sqlite.Open(ctx, sqlite.Config{Dir: filepath.Join(n.Data, "store"), Log: n.Log}); err != nil {
+	if n.store, err = openStore(ctx, n.Config); err != nil {
+		return err
+	}
+	if n.services, err = openServices(ctx, n.store, n.Config); err != nil {
 		return err
 	}
 	n.processes, err = process.New(ctx, process.Config{
@@ -151,14 +161,21 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Log: n.recorder.Line,
 		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
-	r := registry.New(registry.Config{Meta: n.store.Meta(), Blobs: blobs, Cache: code, Drivers: drivers,
+	r := registry.New(registry.Config{Meta: n.services.meta, Blobs: blobs, Cache: code, Drivers: drivers,
 		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
 	n.registry = &deployments{Registry: r, pool: n.pool, sweep: r.Sweep}
 	metrics := newMetrics(n)
 	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
 	measured := metrics.around(n.invoker)
-	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.store.Queue(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
+	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.services.queues.Plain(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
 		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
+	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
+		Data: n.services.ports(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
+	n.recorder.Tell(n.rules.Outcomes)
+	n.rules.Use(n.sources()...)
+	if err := n.rules.Load(ctx, rouse.DefaultNamespace); err != nil {
+		return err
+	}
 	n.handler = native.New(rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
 		Tail: n.recorder, Authenticator: tokens, Node: n.Describe}, native.Config{Log: n.Log, Metrics: metrics.write})
 	return n.registry.keepAll(ctx)
@@ -188,9 +205,11 @@ func (n *Node) Run(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(n.Log.Handler(), slog.LevelDebug)}
 	var dispatching, running errgroup.Group
 	dispatching.Go(func() error { return n.dispatcher.Run(queue) })
+	dispatching.Go(func() error { return n.rules.Run(queue) })
 	running.Go(func() error { return n.recorder.Run(rest) })
 	running.Go(func() error { return n.pool.Run(rest) })
 	running.Go(func() error { return n.trim(rest) })
+	running.Go(func() error { return n.services.run(rest) })
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve(n.listener) }()
 	var err error
@@ -250,6 +269,9 @@ func (n *Node) close() error {
 	}
 	if n.modules != nil {
 		errs = append(errs, n.modules.Close())
+	}
+	if n.services != nil {
+		errs = append(errs, n.services.close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())

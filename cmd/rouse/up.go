@@ -68,11 +68,13 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Listen, "listen", "", "`address` to listen on (default "+node.DefaultListen+")")
+	f.StringVar(&c.Store, "store", "", "`URL` of a PostgreSQL database, such as postgres://user:password@host/rouse, to keep what the platform remembers (default files in the data folder)")
 	f.StringVar(&c.Isolation, "isolation", "", "isolation `tier`: namespaces or landlock, which is weaker; refused where this machine does not give it (default the stronger one that works here)")
 	f.StringVar(&memory, "memory", "", "`bytes` that all instances may hold, such as 4GB (default three quarters of the machine's)")
 	f.DurationVar(&c.Idle, "idle", 10*time.Minute, "close an instance that was not used for this `time`")
 	f.IntVar(&c.Spares, "spares", 2, "sandboxes kept ready of each kind in use")
 	f.DurationVar(&c.KeepFor, "keep", 30*24*time.Hour, "keep records and logs for this `time`")
+	f.DurationVar(&c.KeepEvents, "keep-events", 7*24*time.Hour, "keep events that triggers made, to be looked up and replayed, for this `time`")
 	f.StringVar(&keep, "keep-size", "", "keep at most so many `bytes` of records and logs (default 10GB)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
