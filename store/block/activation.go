@@ -24,6 +24,8 @@ const (
 	hasDigest
 	hasSize
 	hasFailure
+	hasRule
+	hasHops
 )
 
 // An activations payload is one function's, in the order of their ids:
@@ -65,7 +67,7 @@ func appendActivation(b []byte, base int64, d id, a *rouse.Activation) []byte {
 	for _, v := range [...]struct {
 		part uint64
 		v    int64
-	}{{hasAttempt, int64(a.Attempt)}, {hasQueued, int64(a.Queued)}, {hasInit, int64(a.Init)}, {hasMemory, a.Memory}, {hasSize, a.Size}} {
+	}{{hasAttempt, int64(a.Attempt)}, {hasQueued, int64(a.Queued)}, {hasInit, int64(a.Init)}, {hasMemory, a.Memory}, {hasSize, a.Size}, {hasHops, int64(a.Hops)}} {
 		if parts&v.part != 0 {
 			b = binary.AppendVarint(b, v.v)
 		}
@@ -83,6 +85,9 @@ func appendActivation(b []byte, base int64, d id, a *rouse.Activation) []byte {
 		b = appendText(b, a.Failure.Type)
 		b = appendText(b, a.Failure.Message)
 		b = appendText(b, a.Failure.Stack)
+	}
+	if parts&hasRule != 0 {
+		b = appendText(b, a.Rule)
 	}
 	return b
 }
@@ -105,6 +110,8 @@ func partsOf(a *rouse.Activation) (parts uint64) {
 	set(hasDigest, a.Digest != "")
 	set(hasSize, a.Size != 0)
 	set(hasFailure, a.Failure != nil)
+	set(hasRule, a.Rule != "")
+	set(hasHops, a.Hops != 0)
 	return parts
 }
 
@@ -183,6 +190,9 @@ func (s stored) activation() (rouse.Activation, error) {
 	if s.parts&hasSize != 0 {
 		a.Size = r.varint()
 	}
+	if s.parts&hasHops != 0 {
+		a.Hops = int(r.varint())
+	}
 	if s.parts&hasResult != 0 {
 		a.Result = append([]byte{}, r.text()...)
 	}
@@ -194,6 +204,9 @@ func (s stored) activation() (rouse.Activation, error) {
 	}
 	if s.parts&hasFailure != 0 {
 		a.Failure = &rouse.Failure{Type: string(r.text()), Message: string(r.text()), Stack: string(r.text())}
+	}
+	if s.parts&hasRule != 0 {
+		a.Rule = string(r.text())
 	}
 	if r.bad || len(r.b) > 0 {
 		return rouse.Activation{}, errMalformed

@@ -15,7 +15,7 @@ func sample() ([]rouse.Activation, []rouse.Line) {
 	start := time.UnixMilli(1_772_600_767_123).UTC()
 	as := []rouse.Activation{
 		{ID: "019cb7a5d293" + "7abc8123456789abcdef", Function: rouse.Ref{Namespace: "n", Name: "f"}},
-		{ID: "019cb7a5d294" + "7abc8123456789abcdef", Function: rouse.Ref{Namespace: "n", Name: "f"}, Version: -1, Cause: "c", Attempt: 3,
+		{ID: "019cb7a5d294" + "7abc8123456789abcdef", Function: rouse.Ref{Namespace: "n", Name: "f"}, Version: -1, Cause: "c", Rule: "r", Hops: 2, Attempt: 3,
 			Status: rouse.StatusFailed, Cold: true, Started: start.Add(-time.Hour), Queued: 1, Init: math.MaxInt64, Run: -5, Memory: math.MinInt64,
 			GBSeconds: math.SmallestNonzeroFloat64, Result: []byte{}, ContentType: "a/b", Digest: "d", Size: 9,
 			Failure: &rouse.Failure{Type: "T", Message: "M", Stack: "S"}},
@@ -135,7 +135,7 @@ func FuzzActivationRoundTrip(f *testing.F) {
 			g = 0
 		}
 		want := rouse.Activation{ID: d.String(), Function: rouse.Ref{Namespace: "n", Name: name}, Status: rouse.Status(status % 63),
-			Version: int(a), Cause: text, Attempt: int(b), Cold: a < b, Queued: rouse.Duration(b), Init: rouse.Duration(a), Run: rouse.Duration(b),
+			Version: int(a), Cause: text, Rule: name, Hops: int(a), Attempt: int(b), Cold: a < b, Queued: rouse.Duration(b), Init: rouse.Duration(a), Run: rouse.Duration(b),
 			Memory: a, GBSeconds: g, Result: result, ContentType: name, Digest: rouse.Digest(text), Size: b}
 		if a > 0 {
 			want.Failure = &rouse.Failure{Type: name, Message: text, Stack: text}
