@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -32,6 +33,15 @@ type Rule struct {
 	Resumed    time.Time       `json:"resumed,omitzero"` // when it was, last
 	Created    time.Time       `json:"created"`
 	Notes      rouse.Notes     `json:"notes,omitempty"`
+}
+
+// Fill puts the defaults in the place of zero values.
+func (r *Rule) Fill() {
+	if b := r.Batch; b != nil {
+		b.Size, b.Bytes = cmp.Or(b.Size, 100), cmp.Or(b.Bytes, 6<<20)
+	}
+	r.Retry.Attempts = cmp.Or(r.Retry.Attempts, 3)
+	r.Retry.Backoff = cmp.Or(r.Retry.Backoff, rouse.Duration(time.Second))
 }
 
 // On names what a Rule listens to: exactly one, in the Rule's own namespace.

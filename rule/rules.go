@@ -135,14 +135,8 @@ func (e *Engine) check(ctx context.Context, r *event.Rule) error {
 		case b.Bytes < 0 || b.Bytes > 64<<20:
 			return bad(r.Ref, "batch.bytes is %d; it must be from 1 to 64 MiB", b.Bytes)
 		}
-		b.Size, b.Bytes = orDefault(b.Size, 100), orDefault(b.Bytes, 6<<20)
 	}
-	if r.Retry.Attempts == 0 {
-		r.Retry.Attempts = 3
-	}
-	if r.Retry.Backoff == 0 {
-		r.Retry.Backoff = rouse.Duration(time.Second)
-	}
+	r.Fill()
 	return e.checkNames(ctx, r)
 }
 
