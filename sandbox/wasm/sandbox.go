@@ -60,11 +60,10 @@ type sandbox struct {
 
 // stdio are the streams of an instance, which change with each event.
 type stdio struct {
-	in   io.Reader
-	out  io.Writer
-	done atomic.Pointer[<-chan struct{}] // of the run, to wake it from sleep
-	end  context.CancelFunc              // of the run, for when out takes no more
-	err  error                           // why it does not
+	in  io.Reader
+	out io.Writer
+	run atomic.Pointer[runContext] // which is woken from sleep, and ended when out takes no more
+	err error                      // why it does not
 }
 
 // Read implements io.Reader.
@@ -78,9 +77,11 @@ func (s *stdio) Read(b []byte) (int, error) {
 // Write implements io.Writer.
 func (s *stdio) Write(b []byte) (int, error) {
 	n, err := s.out.Write(b)
-	if err != nil && s.end != nil {
-		s.err = err
-		s.end()
+	if err != nil {
+		if r := s.run.Load(); r != nil {
+			s.err = err
+			r.end()
+		}
 	}
 	return n, err
 }
@@ -94,15 +95,15 @@ func (s *stdio) because(err error) error {
 }
 
 func (s *stdio) sleep(ns int64) {
-	done := s.done.Load()
-	if done == nil {
+	r := s.run.Load()
+	if r == nil {
 		return
 	}
 	t := time.NewTimer(time.Duration(ns))
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-*done:
+	case <-r.Done():
 	}
 }
 
@@ -143,16 +144,15 @@ func newSandbox(d *Driver, s rouse.Spec, m *module) (*sandbox, error) {
 
 // boot makes a reactor ready.
 func (b *sandbox) boot(ctx context.Context) error {
-	run, _, stop, err := b.begin(ctx)
+	run, err := b.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer b.finished(run)
 	<-b.turn
 	defer func() { b.turn <- struct{}{} }()
-	done := run.Done()
 	b.io.out = b.print.stream(rouse.Stdout) // nobody asked yet
-	b.io.done.Store(&done)
+	b.io.run.Store(run)
 	b.instance, err = b.instantiate(run, &b.io, nil)
 	if err == nil {
 		if init := b.instance.ExportedFunction("_initialize"); init != nil {
@@ -187,35 +187,41 @@ func (b *sandbox) instantiate(ctx context.Context, s *stdio, env map[string]stri
 		config.WithStdin(s).WithStdout(s).WithNanosleep(s.sleep))
 }
 
-// begin returns a context for one run that ends with ctx, the Sandbox or end,
-// and what to call when the run is over.
-func (b *sandbox) begin(ctx context.Context) (run context.Context, end context.CancelFunc, stop func(), err error) {
+// begin returns the context of one run, for which finished must be called.
+func (b *sandbox) begin(ctx context.Context) (*runContext, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || b.over {
-		return nil, nil, nil, errors.New("run in sandbox: it is closed")
+		return nil, errors.New("run in sandbox: it is closed")
 	}
 	b.runs.Add(1)
-	run, end = context.WithCancel(ctx)
-	unlink := context.AfterFunc(b.alive, end)
-	return run, end, func() { unlink(); end(); b.runs.Done() }, nil
+	return &runContext{Context: ctx, alive: b.alive}, nil
+}
+
+func (b *sandbox) finished(r *runContext) {
+	r.end()
+	b.runs.Done()
 }
 
 // Run implements rouse.Sandbox. Runs of a command may go side by side; those of
 // a reactor wait for each other. When ctx ends first, a reactor is Done.
 func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, error) {
-	run, end, stop, err := b.begin(ctx)
+	run, err := b.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer stop()
+	defer b.finished(run)
 	if b.command {
-		return b.runCommand(run, end, in, out)
+		return b.runCommand(run, in, out)
 	}
 	select {
 	case <-b.turn:
-	case <-run.Done():
-		return 0, run.Err()
+	default:
+		select {
+		case <-b.turn:
+		case <-run.Done():
+			return 0, run.Err()
+		}
 	}
 	defer func() { b.turn <- struct{}{} }()
 	select {
@@ -223,12 +229,12 @@ func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, 
 		return 0, errors.New("run in sandbox: its code has ended")
 	default:
 	}
-	done := run.Done()
-	b.io.in, b.io.out, b.io.end = in.Body, out, end
-	b.io.done.Store(&done)
+	b.io.in, b.io.out = in.Body, out
+	b.io.run.Store(run)
 	b.memory.denied.Store(false)
 	_, err = b.function.Call(run)
-	b.io.in, b.io.out, b.io.end = nil, b.print.stream(rouse.Stdout), nil
+	b.io.run.Store(nil)
+	b.io.in, b.io.out = nil, b.print.stream(rouse.Stdout)
 	b.print.drain()
 	if err != nil {
 		code, err := b.ended(run, err)
@@ -237,14 +243,13 @@ func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, 
 	return 0, nil
 }
 
-func (b *sandbox) runCommand(run context.Context, end context.CancelFunc, in rouse.Input, out io.Writer) (int, error) {
-	done := run.Done()
-	s := &stdio{in: in.Body, out: out, end: end}
+func (b *sandbox) runCommand(run *runContext, in rouse.Input, out io.Writer) (int, error) {
+	s := &stdio{in: in.Body, out: out}
 	var env map[string]string
 	if in.Env != nil {
 		env = in.Env()
 	}
-	s.done.Store(&done)
+	s.run.Store(run)
 	b.memory.denied.Store(false)
 	instance, err := b.instantiate(run, s, env)
 	if err == nil {
