@@ -151,6 +151,9 @@ func BenchmarkCycleOfData(b *testing.B) {
 						for i, d := range ds {
 							rs[i] = d.Receipt
 						}
+						if len(rs) == 0 {
+							continue
+						}
 						if _, err := q.Delete(context.WithoutCancel(ctx), r, rs); err != nil {
 							b.Error(err)
 						}

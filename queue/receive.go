@@ -253,11 +253,11 @@ func (b *box) ready(n int) ([]candidate, error) {
 			return nil, err
 		}
 		prefix := b.groupKey(fifoKind, g)
-		pairs, err := b.scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: n - len(all)})
-		if err != nil {
+		pairs, err := b.w.Scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: n - len(all)})
+		if err != nil && !damaged(err) {
 			return nil, err
 		}
-		if len(pairs) == 0 {
+		if len(pairs) == 0 && err == nil {
 			b.w.Delete(h.Key) // left by one that is damaged
 		}
 		all = append(all, pairs...)

@@ -39,7 +39,7 @@ var lastKey = slices.Repeat([]byte{0xff}, 1025)
 type keys struct{ file *file }
 
 func openKeys(ctx context.Context, c Config, name string) (*keys, error) {
-	f, err := openFile(ctx, filepath.Join(c.Dir, name+".db"), layout{schema: keysSchema, version: 1, pageSize: 4096, cache: 16384})
+	f, err := openFile(ctx, filepath.Join(c.Dir, name+".db"), layout{schema: keysSchema, version: 1, pageSize: 8192, cache: 16384})
 	if err != nil {
 		return nil, err
 	}
