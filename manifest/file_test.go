@@ -1,7 +1,10 @@
 package manifest
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -108,4 +111,29 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+var update = flag.Bool("update", false, "write docs/rouse.schema.json anew")
+
+// The schema in the docs is that of this program.
+func TestSchema(t *testing.T) {
+	const name = "../docs/rouse.schema.json"
+	want, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(name, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not what it should be: go test ./manifest -update (%v)", name, err)
+	}
+	for _, field := range []string{`"dead-letter"`, `"visibility"`, `"shards"`, `"memory"`} {
+		if !bytes.Contains(want, []byte(field)) {
+			t.Errorf("%s is missing", field)
+		}
+	}
 }

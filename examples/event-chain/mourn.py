@@ -1,0 +1,3 @@
+def main(event):
+    failure = event['data']['failure']
+    print(failure['type'] + ': ' + failure['message'])

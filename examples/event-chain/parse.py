@@ -1,0 +1,2 @@
+def main(event):
+    return int(event['data']['body'])

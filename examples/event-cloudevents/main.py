@@ -1,0 +1,2 @@
+def main(event):
+    print(event['source'], 'says', event['data'])

@@ -1,0 +1,2 @@
+def main(event):
+    print(event['subject'], 'is at', event['data']['celsius'])

@@ -1,0 +1,2 @@
+def main(event):
+    print('it is time:', event['type'])

@@ -1,0 +1,3 @@
+def main(events):
+    for event in events:
+        print(event['subject'], 'clicked', event['data']['button'])

@@ -1,0 +1,2 @@
+def main(event):
+    print('paid:', event['data']['euros'])
