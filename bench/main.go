@@ -37,6 +37,7 @@ type bench struct {
 	settle   time.Duration // before each cold start
 	many     int           // functions that sleep
 	soak     int           // invocations
+	postgres string        // URL of a database; "" is none
 	progress io.Writer
 }
 
@@ -45,7 +46,8 @@ func (b *bench) say(format string, args ...any) {
 }
 
 func groups() []group {
-	return []group{warmGroup(), moduleGroup(), coldGroup(), memoryGroup(), acceptGroup(), sleepingGroup(), soakGroup()}
+	return []group{warmGroup(), moduleGroup(), coldGroup(), memoryGroup(), acceptGroup(),
+		servicesGroup("sqlite", true, onSQLite), servicesGroup("postgresql", false, onPostgreSQL), eventsGroup(), sleepingGroup(), soakGroup()}
 }
 
 func run(ctx context.Context, args []string) (err error) {
@@ -61,6 +63,7 @@ func run(ctx context.Context, args []string) (err error) {
 	asMarkdown := f.String("markdown", "", "write a page to this `file`, such as docs/BENCHMARKS.md")
 	seconds := f.Float64("seconds", 1, "that one sample of a rate takes")
 	parent := f.String("dir", "", "`folder` on the disk to be measured (default: the system's for temporary files)")
+	f.StringVar(&b.postgres, "postgres", "", "`URL` of a PostgreSQL database to measure; its tables in the schema rouse are emptied")
 	f.IntVar(&b.rounds, "rounds", 5, "samples of each figure")
 	f.DurationVar(&b.settle, "settle", 50*time.Millisecond, "`pause` before each cold start")
 	f.IntVar(&b.many, "functions", 10_000, "deployed functions that sleep")

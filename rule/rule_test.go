@@ -15,6 +15,7 @@ import (
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/meta"
+	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/rule/inbox"
 	"github.com/rouse-run/rouse/store/sqlite"
 	"github.com/rouse-run/rouse/stream"
@@ -77,7 +78,8 @@ func (w *world) start() {
 		return k
 	}
 	streams := stream.New(stream.Config{Keys: keys("stream")})
-	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: store.Queue(), Inbox: inbox.New(inbox.Config{Keys: keys("event")}),
+	queues := queue.New(queue.Config{Keys: keys("queue")})
+	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), Inbox: inbox.New(inbox.Config{Keys: keys("event")}),
 		Data: data.Services{Streams: streams}, Registry: w, Invoker: w, Poll: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(logs{t}, nil))})
 	e.Use(button{})
 	if err := e.Load(context.Background(), ns); err != nil {
@@ -92,10 +94,7 @@ func (w *world) start() {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := streams.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := store.Close(); err != nil {
+		if err := errors.Join(streams.Close(), queues.Close(), store.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -372,6 +372,7 @@ func (t *tap) store(ctx context.Context) bool {
 		}
 	}
 	t.mu.Unlock()
+	t.e.Settle(ctx) // what was delivered has its records before it counts as done
 	if err := t.e.move(ctx, t.r.feed, t.shard, front, rules); err != nil {
 		t.mu.Lock()
 		for name, at := range rules {
