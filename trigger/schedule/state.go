@@ -1,0 +1,160 @@
+package schedule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// A state is what a trigger remembers; it is stored with the events it is about.
+type state struct {
+	Of    string    `json:"of"`    // the rhythm that it is a state of
+	Begun time.Time `json:"begun"` // when that began
+	Last  time.Time `json:"last"`  // up to when all that was due is done
+	Fired int       `json:"fired"` // how often it fired
+}
+
+func (s state) encode() []byte {
+	b, _ := json.Marshal(s) // nothing in it can't be written
+	return b
+}
+
+// fingerprint tells rhythms apart. Data and what to do about missed firings may
+// change without the trigger beginning anew.
+func (t *timetable) fingerprint() string {
+	c := t.config
+	c.Data, c.Missed = nil, ""
+	b, _ := json.Marshal(c) // it was JSON before
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// next returns when a trigger is due after its last time; zero is never.
+func (t *timetable) next(s state) time.Time {
+	if t.Times > 0 && s.Fired >= t.Times {
+		return time.Time{}
+	}
+	at := t.after(s, s.Last)
+	if at.IsZero() || !t.until.IsZero() && !at.Before(t.until) {
+		return time.Time{}
+	}
+	return at
+}
+
+func (t *timetable) after(s state, last time.Time) time.Time {
+	if !t.from.IsZero() && last.Before(t.from) {
+		last = t.from.Add(-1) // at from itself it may fire
+	}
+	switch {
+	case t.rhythm != nil:
+		return t.rhythm.after(last)
+	case t.At == "":
+		return t.step(s, last)
+	case t.at.After(last):
+		return t.at
+	}
+	return time.Time{}
+}
+
+// step returns the first whole number of steps that is after last. Those from a
+// given time begin with it, and others one step after the trigger began.
+func (t *timetable) step(s state, last time.Time) time.Time {
+	start, every := s.Begun.Add(time.Duration(t.Every)), time.Duration(t.Every)
+	if !t.from.IsZero() {
+		start = t.from
+	}
+	if last.Before(start) {
+		return start
+	}
+	return start.Add((last.Sub(start)/every + 1) * every)
+}
+
+// A firing is one event to be made.
+type firing struct {
+	due    time.Time
+	missed int // firings that it stands for besides its own
+}
+
+// Bounds of what is made up for.
+const (
+	maxMissed = 1000        // firings that "all" makes up for, the newest
+	tolerance = time.Minute // lateness from which on "skip" drops a firing
+)
+
+// due returns what is to fire by now, and the state after it. dropped is how
+// many firings will never be; of very many not all are counted.
+func (t *timetable) due(s state, now time.Time) (fs []firing, after state, dropped int) {
+	times := t.passed(s, now)
+	after = s
+	if len(times) == 0 {
+		return nil, after, 0
+	}
+	newest := times[len(times)-1]
+	after.Last = newest
+	passed := len(times)
+	switch {
+	case t.Missed == missedAll:
+		times = times[max(0, passed-maxMissed):]
+		if t.Times > 0 {
+			times = times[:min(len(times), t.Times-s.Fired)]
+		}
+		for _, at := range times {
+			fs = append(fs, firing{due: at})
+		}
+		dropped = passed - len(times)
+	case t.Missed == missedSkip && now.Sub(newest) > tolerance:
+		dropped = passed
+	case t.Missed == missedSkip:
+		fs, dropped = []firing{{due: newest}}, passed-1
+	default:
+		fs = []firing{{due: newest, missed: passed - 1}}
+	}
+	after.Fired += len(fs)
+	return fs, after, dropped
+}
+
+// passed returns when a trigger was due up to now: all, or where they are very
+// many at least the newest maxMissed. It looks back further and further, so that
+// years of seconds cost no minutes.
+func (t *timetable) passed(s state, now time.Time) []time.Time {
+	const most = 10 * 365 * 24 * time.Hour
+	for window := time.Minute; ; window *= 60 {
+		from := s
+		if start := now.Add(-window); window < most && start.After(s.Last) {
+			from.Last = start
+		}
+		var times []time.Time
+		all := from.Last.Equal(s.Last)
+		for {
+			at := t.next(from)
+			if at.IsZero() || at.After(now) {
+				break
+			}
+			from.Last = at
+			times = append(times, at)
+		}
+		if all || len(times) > maxMissed {
+			return times
+		}
+	}
+}
+
+// fire makes the event of a firing. Its ID is the same whenever it is made.
+func (t *timetable) fire(r rouse.Ref, f firing, now time.Time) (rouse.Event, error) {
+	due := f.due.UTC()
+	body := struct {
+		Schedule string          `json:"schedule"`
+		Due      time.Time       `json:"due"`
+		Missed   int             `json:"missed,omitempty"`
+		Data     json.RawMessage `json:"data,omitempty"`
+	}{r.Name, due, f.missed, t.Data}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return rouse.Event{}, err
+	}
+	return rouse.Event{ID: r.Name + "/" + due.Format(time.RFC3339Nano), Type: "schedule.fired", Source: "trigger:" + r.Name,
+		Subject: r.Name, Time: now.UTC(), ContentType: "application/json", Data: b}, nil
+}
