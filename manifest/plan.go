@@ -164,10 +164,11 @@ func compare(at string, want, have map[string]any) (details []string) {
 		w, h := want[k], have[k]
 		wm, wok := w.(map[string]any)
 		hm, hok := h.(map[string]any)
+		foreign := k == "when" || k == "input" // its zero values mean something
 		switch {
-		case wok && hok && k != "when" && k != "input":
+		case wok && hok && !foreign:
 			details = append(details, compare(name, wm, hm)...)
-		case zero(w) && zero(h):
+		case !foreign && same(w, h):
 		case !reflect.DeepEqual(w, h):
 			details = append(details, fmt.Sprintf("%s: %s -> %s", name, show(k, h), show(k, w)))
 		}
@@ -181,6 +182,34 @@ func compare(at string, want, have map[string]any) (details []string) {
 		}
 	}
 	return details
+}
+
+// same reports whether two values mean the same: a zero value is the same as
+// none.
+func same(a, b any) bool {
+	if zero(a) && zero(b) {
+		return true
+	}
+	if x, ok := a.([]any); ok {
+		y, ok := b.([]any)
+		return ok && slices.EqualFunc(x, y, same)
+	}
+	x, ok := a.(map[string]any)
+	y, both := b.(map[string]any)
+	if !ok || !both {
+		return reflect.DeepEqual(a, b)
+	}
+	for k := range x {
+		if !same(x[k], y[k]) {
+			return false
+		}
+	}
+	for k := range y {
+		if _, known := x[k]; !known && !zero(y[k]) {
+			return false
+		}
+	}
+	return true
 }
 
 func zero(v any) bool {
