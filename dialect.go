@@ -29,11 +29,6 @@ type Node struct {
 	Budget    int64     `json:"budget"`    // bytes that instances may hold
 }
 
-// A Principal is who asks.
-type Principal struct {
-	Name string
-}
-
 // An Authenticator knows principals by what they show.
 type Authenticator interface {
 	// Token returns whom a bearer token stands for. Errors: Unauthenticated.

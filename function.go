@@ -20,6 +20,7 @@ type Function struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Limits   Limits            `json:"limits"`
 	Egress   bool              `json:"egress,omitempty"` // may open TCP connections and resolve names
+	Allow    []string          `json:"allow,omitempty"`  // the Grants that it has on the platform, such as "bucket:photos rw"
 	Public   bool              `json:"public,omitempty"` // its HTTP route asks for no credentials
 	Retry    Retry             `json:"retry"`
 	Created  time.Time         `json:"created"`
@@ -69,8 +70,9 @@ type Runtime struct {
 // A Registry knows what is deployed. All methods may be called concurrently.
 type Registry interface {
 	// Deploy adds the next version of f.Ref from code, a zip archive, and makes
-	// it the newest. Defaults are filled in; the result is what was stored.
-	// Errors: Invalid, TooLarge, Conflict.
+	// it the newest. Where code is nil it is that of an earlier deploy, f.Code.
+	// Defaults are filled in; the result is what was stored. Errors: Invalid,
+	// TooLarge, Conflict; NotFound where there is no such code.
 	Deploy(ctx context.Context, f Function, code io.Reader, progress func(step string)) (Function, error)
 
 	// Function returns one version: the newest for qualifier "", a number, or

@@ -33,6 +33,18 @@ type Spec struct {
 	Deps     string // host folder of its dependencies, read-only inside; "" is none
 	Program  Program
 	Log      func(Line) // called for each line the code prints, from one goroutine at a time
+	Access   *Access    // nil where the Function may not use the platform
+}
+
+// An Access lets the code in one Sandbox use the platform.
+type Access struct {
+	// Token proves that it is this code that asks. The code, and nothing else,
+	// is told it, as $ROUSE_TOKEN, and as $ROUSE_API the URL that it asks at.
+	Token string
+
+	// Serve answers what connects there. It is called once and returns when l
+	// is closed, which is when the Sandbox ends; so are the connections.
+	Serve func(l net.Listener)
 }
 
 // A Program says how code in a Sandbox is to be run.

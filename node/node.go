@@ -17,7 +17,6 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/auth"
-	"github.com/rouse-run/rouse/blob/file"
 	"github.com/rouse-run/rouse/bundle"
 	webcontract "github.com/rouse-run/rouse/contract/http"
 	nativecontract "github.com/rouse-run/rouse/contract/native"
@@ -36,6 +35,7 @@ import (
 type Config struct {
 	Data       string // folder for all that is kept
 	Store      string // URL of a PostgreSQL database for what the platform remembers; "" is files in Data
+	Blobs      string // URL of an S3 bucket for code and objects, as s3.Parse takes it; "" is files in Data
 	Listen     string // address; "" is 127.0.0.1:8700
 	Isolation  string // the tier: "namespaces", "landlock"; "" or "auto" is the stronger one that works
 	Memory     int64  // bytes that instances may hold; 0 is three quarters of the machine's
@@ -55,6 +55,7 @@ type Node struct {
 	Config
 	lock       *os.File
 	store      store
+	owner      *owner // nil where the store is in a folder, which has a lock
 	services   *services
 	processes  *process.Driver
 	modules    *wasm.Driver
@@ -123,12 +124,18 @@ func (n *Node) openDrivers(ctx context.Context) (err error) {
 	if n.store, err = openStore(ctx, n.Config); err != nil {
 		return err
 	}
+	if n.Store != "" {
+		if n.owner, err = own(ctx, n.store, n.Data); err != nil {
+			return err
+		}
+	}
 	if n.services, err = openServices(ctx, n.store, n.Config); err != nil {
 		return err
 	}
 	n.processes, err = process.New(ctx, process.Config{
 		Dir: filepath.Join(n.Data, "process"), Name: groupName(n.Data), Isolation: n.Isolation, Spares: n.Spares, Log: n.Log,
-		Shims: map[string]process.Shim{nativecontract.Name: {Python: nativecontract.Python, Node: nativecontract.Node}},
+		Shims:  map[string]process.Shim{nativecontract.Name: {Python: nativecontract.Python, Node: nativecontract.Node}},
+		Client: process.Client{Python: nativecontract.ClientPython, Node: nativecontract.ClientNode},
 	})
 	if err != nil {
 		return fmt.Errorf("open sandboxes: %w", err)
@@ -139,7 +146,7 @@ func (n *Node) openDrivers(ctx context.Context) (err error) {
 
 // wire puts the parts together.
 func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
-	blobs, err := file.Open(filepath.Join(n.Data, "blobs"))
+	blobs, err := openBlobs(ctx, n.Config, "blobs")
 	if err != nil {
 		return err
 	}
@@ -159,7 +166,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		"wasi":              stdio.Contract{},
 	}
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
-	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Log: n.recorder.Line,
+	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Access: n.access, Log: n.recorder.Line,
 		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.services.meta, Blobs: blobs, Cache: code, Drivers: drivers,
 		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
@@ -172,12 +179,14 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
 		Data: n.services.ports(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
 	n.recorder.Tell(n.rules.Outcomes)
-	n.rules.Use(n.sources()...)
+	sources := n.sources()
+	n.rules.Use(sources...)
 	if err := n.rules.Load(ctx, rouse.DefaultNamespace); err != nil {
 		return err
 	}
-	n.handler = native.New(rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
-		Tail: n.recorder, Authenticator: tokens, Node: n.Describe}, native.Config{Log: n.Log, Metrics: metrics.write})
+	n.handler = native.New(asFunctions(native.Services{Services: rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
+		Tail: n.recorder, Authenticator: tokens, Node: n.Describe},
+		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Servers: servers(sources)}), native.Config{Log: n.Log, Metrics: metrics.write})
 	return n.registry.keepAll(ctx)
 }
 
@@ -210,11 +219,22 @@ func (n *Node) Run(ctx context.Context) error {
 	running.Go(func() error { return n.pool.Run(rest) })
 	running.Go(func() error { return n.trim(rest) })
 	running.Go(func() error { return n.services.run(rest) })
+	lost := make(chan error, 1) // the store, to another node
+	if n.owner != nil {
+		running.Go(func() error {
+			if err := n.owner.keep(rest); err != nil {
+				lost <- err
+			}
+			return nil
+		})
+	}
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve(n.listener) }()
 	var err error
 	select {
 	case err = <-serving:
+	case err = <-lost:
+		err = errors.Join(err, server.Close())
 	case <-ctx.Done():
 		grace, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		endCalls()

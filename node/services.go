@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/blob/file"
+	"github.com/rouse-run/rouse/blob/s3"
 	"github.com/rouse-run/rouse/bucket"
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/meta"
@@ -40,6 +43,20 @@ func openStore(ctx context.Context, c Config) (store, error) {
 	return nil, rouse.Errorf(rouse.Invalid, "open store", "store", "a store is named by a URL such as postgres://user:password@host/database, or by none for files in the data folder")
 }
 
+// openBlobs opens a place of its own for bytes, in the folder or bucket that a
+// Config names.
+func openBlobs(ctx context.Context, c Config, name string) (rouse.Blobs, error) {
+	if c.Blobs == "" {
+		return file.Open(filepath.Join(c.Data, name))
+	}
+	at, err := s3.Parse(c.Blobs, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	at.Prefix = path.Join(at.Prefix, name)
+	return s3.Open(ctx, at)
+}
+
 // services are what is made of a store.
 type services struct {
 	meta    *meta.Meta
@@ -61,7 +78,7 @@ func openServices(ctx context.Context, s store, c Config) (*services, error) {
 		keys[name] = k
 	}
 	// What no object refers to is deleted from these: they must not be those of code.
-	objects, err := file.Open(filepath.Join(c.Data, "objects"))
+	objects, err := openBlobs(ctx, c, "objects")
 	if err != nil {
 		return nil, err
 	}

@@ -254,12 +254,20 @@ func (g *group) open() (*instance, error) {
 	if driver == nil {
 		return nil, rouse.Errorf(rouse.Unavailable, "boot", f.Ref.String(), "this host no longer has the runtime %s; install it or deploy with another --runtime", f.Runtime)
 	}
+	i := &instance{group: g, charged: f.Limits.Memory, used: time.Now()}
+	var access *rouse.Access
+	var err error
+	if g.pool.Access != nil {
+		if access, err = g.pool.Access(f, i.running); err != nil {
+			return nil, err
+		}
+	}
 	code, err := g.pool.Code(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{group: g, release: code.Release, charged: f.Limits.Memory, used: time.Now()}
-	i.sandbox, err = driver.Open(ctx, rouse.Spec{Function: f, Code: code.Dir, Deps: code.Deps, Program: contract.Program(f), Log: i.log})
+	i.release = code.Release
+	i.sandbox, err = driver.Open(ctx, rouse.Spec{Function: f, Code: code.Dir, Deps: code.Deps, Program: contract.Program(f), Log: i.log, Access: access})
 	if err == nil {
 		if i.live, err = contract.Boot(ctx, f, i.sandbox, i.log); err == nil {
 			return i, nil

@@ -32,8 +32,19 @@ type instance struct {
 // A journal counts what one activation prints.
 type journal struct {
 	activation string
+	hops       int
 	size       int64
 	cut        bool
+}
+
+// running returns what Config.Access promises.
+func (i *instance) running() (id string, hops int) {
+	i.logging.Lock()
+	defer i.logging.Unlock()
+	if n := len(i.current); n > 0 {
+		return i.current[n-1].activation, i.current[n-1].hops
+	}
+	return "", 0
 }
 
 // log hands on a line, as one of the activation that runs; with several, and
@@ -65,7 +76,7 @@ func (i *instance) log(l rouse.Line) {
 // when it returns. An error of ctx means that the function was ended.
 func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
 	i := l.instance
-	j := &journal{activation: in.ID}
+	j := &journal{activation: in.ID, hops: in.Hops}
 	i.logging.Lock()
 	i.current = append(i.current, j)
 	i.outside = journal{}

@@ -20,6 +20,11 @@ type Config struct {
 	// Code finds what an instance of a function is made of.
 	Code func(ctx context.Context, f rouse.Function) (Code, error)
 
+	// Access makes a new instance's way to the platform; nil is none, for all
+	// functions or for this one. Running returns the ID and the hops of what the
+	// instance answers, of several what began last; "" where there is none.
+	Access func(f rouse.Function, running func() (id string, hops int)) (*rouse.Access, error)
+
 	Log    func(rouse.Line) // takes what functions print; called concurrently
 	Memory int64            // bytes that instances may hold in all
 	Idle   time.Duration    // after which an unused instance is closed; 0 is 10 minutes

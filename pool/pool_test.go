@@ -20,6 +20,7 @@ import (
 type lab struct {
 	boot    time.Duration
 	fail    error
+	open    func(rouse.Spec) // may be nil
 	answer  func(ctx context.Context) error
 	opened  atomic.Int32
 	closed  atomic.Int32
@@ -31,8 +32,11 @@ func (l *lab) Runtimes() []rouse.Runtime { return []rouse.Runtime{{Name: "lab"}}
 
 func (l *lab) Prepare(context.Context, rouse.Spec) error { return nil }
 
-func (l *lab) Open(context.Context, rouse.Spec) (rouse.Sandbox, error) {
+func (l *lab) Open(_ context.Context, s rouse.Spec) (rouse.Sandbox, error) {
 	time.Sleep(l.boot)
+	if l.open != nil {
+		l.open(s)
+	}
 	if l.fail != nil {
 		return nil, l.fail
 	}
@@ -402,6 +406,74 @@ func TestStoppingTurnsAwayWhoWaits(t *testing.T) {
 		held.Release(true)
 		if _, err := p.Lease(t.Context(), f); rouse.KindOf(err) != rouse.Unavailable {
 			t.Error(err)
+		}
+	})
+}
+
+// Each instance has an access of its own, which knows what the instance does.
+func TestEachInstanceHasItsAccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		given := map[*rouse.Access]func() (string, int){}
+		var opened []*rouse.Access
+		l := &lab{boot: time.Millisecond, answer: takes(time.Second), open: func(s rouse.Spec) {
+			mu.Lock()
+			defer mu.Unlock()
+			opened = append(opened, s.Access)
+		}}
+		p := newLab(t, l, Config{Access: func(f rouse.Function, running func() (string, int)) (*rouse.Access, error) {
+			switch f.Name {
+			case "none":
+				return nil, nil
+			case "broken":
+				return nil, errors.New("broken")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			a := &rouse.Access{}
+			given[a] = running
+			return a, nil
+		}})
+		f := function("f", rouse.Limits{})
+		var wg sync.WaitGroup
+		ids := map[string]int{"one": 1, "two": 2}
+		for id, hops := range ids {
+			wg.Go(func() {
+				lease, err := p.Lease(t.Context(), f)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := lease.Answer(t.Context(), rouse.Invocation{ID: id, Hops: hops}); err != nil {
+					t.Error(err)
+				}
+				lease.Release(false)
+			})
+		}
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		if len(opened) != 2 || len(given) != 2 {
+			t.Fatalf("%d instances, %d accesses", len(opened), len(given))
+		}
+		for _, a := range opened {
+			id, hops := given[a]()
+			if ids[id] != hops || hops == 0 {
+				t.Errorf("%q with %d hops runs", id, hops)
+			}
+			delete(ids, id)
+		}
+		wg.Wait()
+		for _, running := range given {
+			if id, hops := running(); id != "" || hops != 0 {
+				t.Errorf("%q with %d hops runs after the end", id, hops)
+			}
+		}
+		opened = nil
+		if _, err := call(p, function("none", rouse.Limits{})); err != nil || len(opened) != 1 || opened[0] != nil {
+			t.Errorf("%v %v", opened, err)
+		}
+		if _, err := call(p, function("broken", rouse.Limits{})); err == nil || err.Error() != "broken" {
+			t.Errorf("%v", err)
 		}
 	})
 }

@@ -93,6 +93,25 @@ func checkLimits(f rouse.Function, memory int64) error {
 	return nil
 }
 
+// maxAllow bounds what a function is allowed.
+const maxAllow = 100
+
+// checkAllow refuses what is no grant, and gives the others one form.
+func checkAllow(f rouse.Function) ([]string, error) {
+	if len(f.Allow) > maxAllow {
+		return nil, rouse.Errorf(rouse.Invalid, opDeploy, f.Ref.String(), "allow has %d entries: it must not have more than %d; a name that ends in * stands for many", len(f.Allow), maxAllow)
+	}
+	var allow []string
+	for _, text := range f.Allow {
+		g, err := rouse.ParseGrant(text)
+		if err != nil {
+			return nil, about(f, err)
+		}
+		allow = append(allow, g.String())
+	}
+	return allow, nil
+}
+
 func checkEnv(f rouse.Function) error {
 	refuse := func(format string, args ...any) error {
 		return rouse.Errorf(rouse.Invalid, opDeploy, f.Ref.String(), format, args...)

@@ -23,6 +23,14 @@ func (g *Registry) Deploy(ctx context.Context, f rouse.Function, archive io.Read
 		return rouse.Function{}, err
 	}
 	progress("reading code")
+	if archive == nil { // code that is here already
+		stored, err := g.cfg.Blobs.Open(ctx, f.Code)
+		if err != nil {
+			return rouse.Function{}, about(f, err)
+		}
+		defer stored.Close()
+		archive = stored
+	}
 	spool, err := g.read(f, archive)
 	if err != nil {
 		return rouse.Function{}, err
@@ -101,6 +109,10 @@ func (d *deploy) check() error {
 	if err := checkEnv(d.f); err != nil {
 		return err
 	}
+	var err error
+	if d.f.Allow, err = checkAllow(d.f); err != nil {
+		return err
+	}
 	b, err := look(d.dir)
 	if err != nil {
 		return fmt.Errorf("deploy %s: %w", d.f.Ref, err)
@@ -130,6 +142,9 @@ func (d *deploy) prepare(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if rouse.KindOf(err) == rouse.NotImplemented { // it never can run here
+		return about(d.f, err)
 	}
 	if err != nil {
 		d.cfg.Log.Warn("function not prepared", "function", d.f.Ref.String(), "error", err)

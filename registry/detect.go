@@ -167,6 +167,8 @@ func (d *deploy) chooseContract() error {
 		return d.refuse("contract %s needs python or node; for runtime %s use %s", d.f.Contract, d.f.Runtime, contracts[d.runtime.Family])
 	case mode == rouse.ModeServe && d.runtime.Family == familyWasm:
 		return d.refuse("a wasm module can't listen on a port: use contract wasi")
+	case d.runtime.Family == familyWasm && len(d.f.Allow) > 0:
+		return d.refuse("a wasm module can't use the platform: deploy it without allow")
 	}
 	return nil
 }

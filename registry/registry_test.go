@@ -20,6 +20,7 @@ import (
 	"github.com/rouse-run/rouse/contract/http"
 	"github.com/rouse-run/rouse/contract/native"
 	"github.com/rouse-run/rouse/contract/stdio"
+	"github.com/rouse-run/rouse/meta"
 	"github.com/rouse-run/rouse/sandbox/wasm"
 	"github.com/rouse-run/rouse/store/sqlite"
 )
@@ -59,6 +60,10 @@ func open(t testing.TB, change func(*Config)) *place {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
+	keys, err := store.Keys(t.Context(), "meta")
+	if err != nil {
+		t.Fatal(err)
+	}
 	blobs, err := file.Open(filepath.Join(t.TempDir(), "blob"))
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +79,7 @@ func open(t testing.TB, change func(*Config)) *place {
 	t.Cleanup(func() { modules.Close() })
 	p := &place{blobs: blobs, clock: time.Unix(1e9, 0)}
 	cfg := Config{
-		Meta: store.Meta(), Blobs: blobs, Cache: cache, Memory: 1 << 30, Drivers: []rouse.Driver{interpreters{}, modules},
+		Meta: meta.New(keys), Blobs: blobs, Cache: cache, Memory: 1 << 30, Drivers: []rouse.Driver{interpreters{}, modules},
 		Contracts: map[string]rouse.Contract{"native": native.Contract{}, "http": http.Contract{}, "stdio": stdio.Contract{}, "wasi": stdio.Contract{}},
 		Now:       func() time.Time { return p.clock },
 	}
@@ -185,6 +190,7 @@ func TestDeployRefuses(t *testing.T) {
 		"unknown contract":  {rouse.Function{Contract: "telepathy"}, py, rouse.Invalid, "http, native, stdio, wasi"},
 		"native wasm":       {rouse.Function{Contract: "native"}, []string{"a.wasm", empty}, rouse.Invalid, "use wasi"},
 		"http wasm":         {rouse.Function{Contract: "http"}, []string{"a.wasm", empty}, rouse.Invalid, "use contract wasi"},
+		"wasm that may":     {rouse.Function{Allow: []string{"table:t r"}}, []string{"a.wasm", empty}, rouse.Invalid, "a wasm module can't use the platform"},
 		"missing handler":   {rouse.Function{Handler: "shop.main"}, py, rouse.Invalid, "shop.py or shop/__init__.py, which is not in the bundle; it holds main.py"},
 		"handler's form":    {rouse.Function{Handler: "main"}, py, rouse.Invalid, "main.main (file main.py, function main)"},
 		"handler outside":   {rouse.Function{Handler: "../x.main", Runtime: "nodejs"}, []string{"x.js", ""}, rouse.Invalid, "is not of the form"},
@@ -335,5 +341,45 @@ func TestConcurrentDeploysAllSucceed(t *testing.T) {
 	}
 	if f, err := p.Function(t.Context(), hello, ""); err != nil || f.Version != n {
 		t.Errorf("newest is %d, %v", f.Version, err)
+	}
+}
+
+func TestAllowIsCheckedAndStored(t *testing.T) {
+	p := open(t, nil)
+	f, err := p.deploy(t, rouse.Function{Allow: []string{"bucket:photos  rw", "table:* r"}}, "main.py", "def main(): pass")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := p.Function(t.Context(), hello, "")
+	if err != nil || strings.Join(stored.Allow, ",") != "bucket:photos rw,table:* r" || strings.Join(f.Allow, ",") != "bucket:photos rw,table:* r" {
+		t.Errorf("%q %q %v", f.Allow, stored.Allow, err)
+	}
+	for _, c := range []struct {
+		allow []string
+		says  string
+	}{
+		{[]string{"bucket:photos rw", "photos"}, `allow "photos"`},
+		{make([]string, 101), "100"},
+	} {
+		if _, err := p.deploy(t, rouse.Function{Allow: c.allow}, "main.py", "def main(): pass"); rouse.KindOf(err) != rouse.Invalid || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "hello") {
+			t.Errorf("%q: %v", c.allow, err)
+		}
+	}
+}
+
+func TestWhatNeverCanRunIsNotDeployed(t *testing.T) {
+	p := open(t, func(c *Config) {
+		c.Drivers[0] = interpreters{prepared: func(s rouse.Spec) error {
+			if len(s.Function.Allow) > 0 {
+				return rouse.Errorf(rouse.NotImplemented, "open sandbox", "", "not in this tier")
+			}
+			return nil
+		}}
+	})
+	if _, err := p.deploy(t, rouse.Function{Allow: []string{"table:t r"}}, "main.py", "def main(): pass"); rouse.KindOf(err) != rouse.NotImplemented || !strings.Contains(err.Error(), "not in this tier") {
+		t.Errorf("%v", err)
+	}
+	if _, err := p.deploy(t, rouse.Function{}, "main.py", "def main(): pass"); err != nil {
+		t.Error(err)
 	}
 }

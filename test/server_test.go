@@ -48,11 +48,12 @@ func TestMain(m *testing.M) {
 // A server is "rouse up" as a user starts it.
 type server struct {
 	*client.Client
-	t    testing.TB
-	data string
-	addr string
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
+	t     testing.TB
+	data  string
+	addr  string
+	token string
+	cmd   *exec.Cmd
+	log   *bytes.Buffer
 }
 
 var greeting = regexp.MustCompile(`API +http://([^/]+)/v1`)
@@ -89,11 +90,10 @@ func start(t testing.TB, data string, flags ...string) *server {
 		t.Fatalf("the server did not come up: %s", s.log)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	token, err := auth.Read(data)
-	if err != nil {
+	if s.token, err = auth.Read(data); err != nil {
 		t.Fatal(err)
 	}
-	if s.Client, err = client.New(s.addr, token, nil); err != nil {
+	if s.Client, err = client.New(s.addr, s.token, nil); err != nil {
 		t.Fatal(err)
 	}
 	return s

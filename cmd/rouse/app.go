@@ -207,6 +207,7 @@ func (a *app) table(rows [][]string) error {
 // Colours, as SGR parameters of ECMA-48.
 const (
 	red   = "31"
+	bold  = "1"
 	faint = "2"
 )
 

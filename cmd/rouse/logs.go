@@ -14,6 +14,7 @@ import (
 func logsCommand(a *app) *cobra.Command {
 	var q client.LogQuery
 	var since string
+	var count int
 	c := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Show what a function printed",
@@ -21,6 +22,7 @@ func logsCommand(a *app) *cobra.Command {
 on. With --json each line is an object with its activation and stream.`,
 		Example: `  rouse logs hello
   rouse logs -f hello
+  rouse logs -f hello --count 1
   rouse logs hello --since 10m --limit 50
   rouse logs hello --activation 019a0c5e7b3f7d1e8a64c2f0b1d2e3f4`,
 		Args:              exactly("NAME"),
@@ -34,15 +36,18 @@ on. With --json each line is an object with its activation and stream.`,
 				return err
 			}
 			var failed error
+			seen := 0
 			err = cl.Logs(c.Context(), args[0], q, func(l rouse.Line) bool {
 				failed = a.printLine(l)
-				return failed == nil
+				seen++
+				return failed == nil && seen != count
 			})
 			return cmp.Or(err, failed)
 		},
 	}
 	f := c.Flags()
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with new lines")
+	f.IntVar(&count, "count", 0, "end after `n` lines; with -f, wait for as many")
 	f.StringVar(&since, "since", "", "only lines since this `time`, or as long ago as 10m")
 	f.StringVar(&q.Activation, "activation", "", "only lines of the activation with this `id`")
 	f.IntVar(&q.Limit, "limit", 0, "only the newest `n` stored lines (default 1000)")

@@ -12,16 +12,18 @@ import (
 // patience is how long something may take before a bar is shown.
 const patience = time.Second
 
-// A progress shows on a terminal how far a deploy is, once it takes longer than
-// a second; elsewhere it prints each step as a line.
+// A progress shows on a terminal how far a deploy or a copy is, once it takes
+// longer than a second; elsewhere it prints each step as a line.
 type progress struct {
 	out   io.Writer
 	bars  bool
 	start time.Time
 
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar // guarded by mu; nil while there is none to be seen
-	step string                   // guarded by mu
+	mu          sync.Mutex
+	bar         *progressbar.ProgressBar // guarded by mu; nil while there is none to be seen
+	step        string                   // guarded by mu
+	what        string                   // guarded by mu: what bytes do, such as "uploading"
+	total, read int64                    // guarded by mu: bytes
 
 	stop chan struct{}
 	done chan struct{}
@@ -92,29 +94,44 @@ func (p *progress) newBar(total int64, what string) *progressbar.ProgressBar {
 		progressbar.OptionSetSpinnerChangeInterval(0)) // spin turns the wheel; its own goroutine would not end
 }
 
+// expect says that so many more bytes are to move the bar, and what they do.
+func (p *progress) expect(what string, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.what = what
+	p.total += bytes
+}
+
 // reader returns r, whose bytes, total in all, move a bar.
 func (p *progress) reader(r io.Reader, total int64) io.Reader {
+	p.expect("uploading", total)
+	return p.counting(r)
+}
+
+// counting returns r, whose bytes are some of those that are expected. Several
+// may be read at once.
+func (p *progress) counting(r io.Reader) io.Reader {
 	if !p.bars {
 		return r
 	}
-	return &counted{r: r, p: p, total: total}
+	return &counted{r: r, p: p}
 }
 
 type counted struct {
-	r           io.Reader
-	p           *progress
-	total, read int64
+	r io.Reader
+	p *progress
 }
 
 func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
-	c.p.mu.Lock()
-	defer c.p.mu.Unlock()
-	if c.read += int64(n); c.p.step == "" && time.Since(c.p.start) > patience && c.read < c.total {
-		if c.p.bar == nil {
-			c.p.bar = c.p.newBar(c.total, "uploading")
+	p := c.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.read += int64(n); p.step == "" && time.Since(p.start) > patience && p.read < p.total {
+		if p.bar == nil {
+			p.bar = p.newBar(p.total, p.what)
 		}
-		_ = c.p.bar.Set64(c.read)
+		_ = p.bar.Set64(p.read)
 	}
 	return n, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,4 +65,26 @@ func TestWithoutATerminalEachStepIsALine(t *testing.T) {
 	if out.String() != "resolving\ninstalling\n" {
 		t.Errorf("%q", out.String())
 	}
+}
+
+// Files that are copied at once move one bar, which is full when all are done.
+func TestFilesCopiedAtOnceShareABar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := newProgress(&out, true)
+		p.expect("downloading", 60)
+		var copies sync.WaitGroup
+		for range 3 {
+			copies.Go(func() {
+				if _, err := io.Copy(io.Discard, p.counting(&slow{left: 20})); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		copies.Wait()
+		p.close()
+		if p.read != 60 || !strings.Contains(out.String(), "downloading") || !strings.Contains(out.String(), "98%") || strings.Contains(out.String(), "101%") {
+			t.Errorf("%d bytes: %q", p.read, out.String())
+		}
+	})
 }

@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native"
@@ -28,8 +30,17 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			p := platform()
-			s := httptest.NewServer(native.New(p.Services(), native.Config{}))
-			e.Defer(s.Close)
+			all, end, err := services(p, e.WorkDir+"/data")
+			if err != nil {
+				return err
+			}
+			s := httptest.NewServer(native.New(all, native.Config{}))
+			e.Defer(func() {
+				s.Close()
+				if err := end(); err != nil {
+					e.T().Fatal(err)
+				}
+			})
 			closed, err := closedPort()
 			if err != nil {
 				return err
@@ -51,6 +62,18 @@ func TestScripts(t *testing.T) {
 				<-p.Following()
 				p.Print(rouse.Line{Function: rouse.Ref{Namespace: "default", Name: args[0]}, Time: time.Now(), Stream: rouse.Stderr, Text: args[1]})
 				p.EndTails()
+			},
+			// ran FUNCTION N waits until a function has run so often, and sets ID
+			// to the last activation's.
+			"ran": func(ts *testscript.TestScript, _ bool, args []string) {
+				p := ts.Value("platform").(*nativetest.Platform)
+				n, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				as, err := p.Await(ctx, args[0], n)
+				ts.Check(err)
+				ts.Setenv("ID", as[len(as)-1].ID)
 			},
 		},
 	})
@@ -123,12 +146,20 @@ func TestReadEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// Every command teaches by example, and every flag says what it is for.
+// Every command teaches by example.
 func TestHelpTeaches(t *testing.T) {
 	root := rootCommand(newApp())
-	for _, c := range root.Commands() {
-		if c.Short == "" || !strings.Contains(c.Example, "rouse "+c.Name()) && !strings.Contains(c.Example, "rouse "+strings.Fields(c.Use)[0]) {
-			t.Errorf("%s has no summary or no example", c.Name())
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+		if c == root {
+			return
+		}
+		if c.Short == "" || !strings.Contains(c.Example, c.CommandPath()) {
+			t.Errorf("%s has no summary or no example", c.CommandPath())
 		}
 	}
+	look(root)
 }

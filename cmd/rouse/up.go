@@ -69,6 +69,7 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 	f := cmd.Flags()
 	f.StringVar(&c.Listen, "listen", "", "`address` to listen on (default "+node.DefaultListen+")")
 	f.StringVar(&c.Store, "store", "", "`URL` of a PostgreSQL database, such as postgres://user:password@host/rouse, to keep what the platform remembers (default files in the data folder)")
+	f.StringVar(&c.Blobs, "blobs", "", "`URL` of an S3 bucket for code and objects, such as s3://bucket/prefix?endpoint=https://host; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default files in the data folder)")
 	f.StringVar(&c.Isolation, "isolation", "", "isolation `tier`: namespaces or landlock, which is weaker; refused where this machine does not give it (default the stronger one that works here)")
 	f.StringVar(&memory, "memory", "", "`bytes` that all instances may hold, such as 4GB (default three quarters of the machine's)")
 	f.DurationVar(&c.Idle, "idle", 10*time.Minute, "close an instance that was not used for this `time`")

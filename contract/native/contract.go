@@ -28,6 +28,15 @@ var (
 	Node string
 )
 
+// ClientPython and ClientNode are the module named rouse, with which code uses
+// the platform.
+var (
+	//go:embed client.py
+	ClientPython string
+	//go:embed client.cjs
+	ClientNode string
+)
+
 // Contract implements rouse.Contract. Its zero value is ready.
 type Contract struct{}
 

@@ -17,7 +17,7 @@ const maxLines = 10_000
 
 // batch accepts all lines or none.
 func batch(s *server, c *call) error {
-	f, err := c.function()
+	f, err := c.ref()
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	query   url.Values // nil where there is none
+	tell    bool       // items whose conditions did not hold are shown
 	headers [6]string  // backs the values of an answer's headers, to spare allocations
 }
 
@@ -64,8 +65,8 @@ func (c *call) namespace() (rouse.Namespace, error) {
 	return rouse.Namespace(ns), rouse.CheckName(ns)
 }
 
-// function returns the Ref that the path and the query name.
-func (c *call) function() (rouse.Ref, error) {
+// ref returns the Ref that the path and the query name.
+func (c *call) ref() (rouse.Ref, error) {
 	ns, err := c.namespace()
 	if err != nil {
 		return rouse.Ref{}, err
@@ -101,12 +102,15 @@ func (c *call) flag(name string) (bool, error) {
 
 // moment reads a query value that is a time or how long ago that was.
 func (c *call) moment(name string) (time.Time, error) {
-	s := c.query.Get(name)
+	return momentOf(name, c.query.Get(name), time.Now())
+}
+
+func momentOf(name, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return time.Now().Add(-d), nil
+		return now.Add(-d), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
@@ -165,16 +169,50 @@ func broken(err error) error {
 	return invalid("the body can't be read to its end: %w", err)
 }
 
+// listing returns what every list of named things is asked for.
+func (c *call) listing() (ns rouse.Namespace, after string, limit int, err error) {
+	if ns, err = c.namespace(); err != nil {
+		return "", "", 0, err
+	}
+	limit, err = c.limit(100, 1000)
+	return ns, c.query.Get("after"), limit, err
+}
+
+// next returns where the page after a full one begins; "" where it is not full.
+func next[T any](page []T, limit int, name func(T) string) string {
+	if len(page) < limit {
+		return ""
+	}
+	return name(page[limit-1])
+}
+
+// done answers that all went well and there is nothing to say of it.
+func (c *call) done() error {
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // readJSON reads one JSON document that has no fields but those of v.
-func readJSON(r io.Reader, v any) error {
-	b, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+func readJSON(r io.Reader, v any) error { return readJSONUpTo(r, maxDocument, v) }
+
+// readOptional is readJSON, but leaves v as it is where the body is empty.
+func (c *call) readOptional(v any) error {
+	b, err := c.readBody(maxDocument)
+	if err != nil || len(b) == 0 {
+		return err
+	}
+	return readJSON(bytes.NewReader(b), v)
+}
+
+func readJSONUpTo(r io.Reader, limit int64, v any) error {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return broken(err)
 	}
-	if len(b) > maxDocument {
-		return tooLarge(maxDocument)
+	if int64(len(b)) > limit {
+		return tooLarge(limit)
 	}
-	d := json.NewDecoder(strings.NewReader(string(b)))
+	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return invalid("the JSON can't be used: %s", jsonFault(err))

@@ -31,15 +31,26 @@ func deploy(s *server, c *call) error {
 		e := s.wireError(c, err)
 		steps.send(wire.DeployEvent{Error: &e})
 	default:
-		c.duplex()
-		s.fail(c, err)
-		_ = http.NewResponseController(c.w).Flush()
+		s.failEarly(c, err)
+		return nil
 	}
-	// A client that is still sending gets to read the answer only if nobody
-	// closes the connection before: it would be reset.
+	c.drain()
+	return nil
+}
+
+// failEarly answers with err while the client may still be sending.
+func (s *server) failEarly(c *call, err error) {
+	c.duplex()
+	s.fail(c, err)
+	_ = http.NewResponseController(c.w).Flush()
+	c.drain()
+}
+
+// drain reads the rest of a body. A client that is still sending gets to read
+// the answer only if nobody closes the connection before: it would be reset.
+func (c *call) drain() {
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(linger))
 	_, _ = io.Copy(io.Discard, c.r.Body)
-	return nil
 }
 
 // A body knows whether anybody began to read it.
@@ -54,7 +65,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
-	if f.Ref, err = c.function(); err != nil {
+	if f.Ref, err = c.ref(); err != nil {
 		return f, err
 	}
 	parts, err := c.r.MultipartReader()
@@ -66,8 +77,12 @@ func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
 		return f, err
 	}
 	f.Runtime, f.Handler, f.Contract, f.Env = o.Runtime, o.Handler, o.Contract, o.Env
-	f.Limits, f.Egress, f.Public, f.Retry = o.Limits, o.Egress, o.Public, o.Retry
-	code = &upload{bounded{r: code, left: s.MaxCode, limit: s.MaxCode}}
+	f.Limits, f.Egress, f.Public, f.Retry, f.Allow = o.Limits, o.Egress, o.Public, o.Retry, o.Allow
+	if code == nil {
+		f.Code = o.Code
+	} else {
+		code = &upload{bounded{r: code, left: s.MaxCode, limit: s.MaxCode}}
+	}
 	return s.Registry.Deploy(c.r.Context(), f, code, func(step string) { steps.send(wire.DeployEvent{Step: step}) })
 }
 
@@ -76,6 +91,9 @@ func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
 func readParts(parts *multipart.Reader) (o wire.Options, code io.Reader, err error) {
 	for seen := ""; ; seen = "options" {
 		p, err := parts.NextPart()
+		if errors.Is(err, io.EOF) && o.Code != "" {
+			return o, nil, nil
+		}
 		if errors.Is(err, io.EOF) {
 			return o, nil, invalid("the part \"code\" is missing; it must hold a zip archive")
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
@@ -42,10 +43,28 @@ var endStatus = map[rouse.Status]int{
 
 // fail answers with err, or logs it where only the operator may see it.
 func (s *server) fail(c *call, err error) {
-	c.fail(kindStatus[rouse.KindOf(err)], wire.ErrorBody{
-		Error:      s.wireError(c, err),
-		Activation: c.w.Header().Get(wire.HeaderActivation),
-	})
+	body := wire.ErrorBody{Error: s.wireError(c, err), Activation: c.w.Header().Get(wire.HeaderActivation)}
+	if r, ok := errors.AsType[*data.Refused](err); ok {
+		for _, w := range r.Writes {
+			if !c.tell {
+				w.Item = nil
+			}
+			body.Refused = append(body.Refused, wire.RefusedWrite(w))
+		}
+	}
+	c.fail(statusOf(err), body)
+}
+
+// statusOf is kindStatus, but for what HTTP has statuses of its own (RFC 9110,
+// sections 13.2.2 and 14.4).
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, data.ErrCondition):
+		return http.StatusPreconditionFailed
+	case errors.Is(err, data.ErrRange):
+		return http.StatusRequestedRangeNotSatisfiable
+	}
+	return kindStatus[rouse.KindOf(err)]
 }
 
 func (c *call) fail(status int, body wire.ErrorBody) {
@@ -86,7 +105,7 @@ func errorID() string {
 // refuseMethod answers for a path whose operations have other methods. Kind has
 // no word for it, and HTTP wants its own status (RFC 9110, section 15.5.6).
 func (s *server) refuseMethod(allowed []string) http.HandlerFunc {
-	if slices.Contains(allowed, http.MethodGet) {
+	if slices.Contains(allowed, http.MethodGet) && !slices.Contains(allowed, http.MethodHead) {
 		allowed = append(allowed, http.MethodHead)
 	}
 	slices.Sort(allowed)

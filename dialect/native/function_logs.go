@@ -43,7 +43,7 @@ func functionLogs(s *server, c *call) error {
 }
 
 func (c *call) lineQuery() (q rouse.LineQuery, follow bool, err error) {
-	if q.Function, err = c.function(); err != nil {
+	if q.Function, err = c.ref(); err != nil {
 		return q, false, err
 	}
 	if q.Activation = c.query.Get("activation"); q.Activation != "" {

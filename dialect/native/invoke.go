@@ -54,7 +54,7 @@ func accept(s *server, c *call, in rouse.Invocation) error {
 
 // invocation reads what is to run, and on what.
 func (c *call) invocation(limit int64) (in rouse.Invocation, err error) {
-	if in.Function, err = c.function(); err != nil {
+	if in.Function, err = c.ref(); err != nil {
 		return in, err
 	}
 	in.Qualifier = c.query.Get("qualifier")

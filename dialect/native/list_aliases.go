@@ -7,7 +7,7 @@ import (
 )
 
 func listAliases(s *server, c *call) error {
-	ref, err := c.function()
+	ref, err := c.ref()
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func listDead(s *server, c *call) error {
-	ref, err := c.function()
+	ref, err := c.ref()
 	if err != nil {
 		return err
 	}

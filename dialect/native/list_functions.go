@@ -3,7 +3,6 @@ package native
 import (
 	"net/http"
 
-	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
@@ -28,7 +27,7 @@ func listFunctions(s *server, c *call) error {
 }
 
 // filled makes an empty list [] in JSON, not null.
-func filled[T rouse.Function | rouse.Alias | rouse.Line](list []T) []T {
+func filled[T any](list []T) []T {
 	if list == nil {
 		return []T{}
 	}

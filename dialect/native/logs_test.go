@@ -68,7 +68,7 @@ type tail []rouse.Line
 func TestWaitEndsWithTheRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := nativetest.New()
-		s := &server{Services: p.Services()}
+		s := &server{Services: Services{Services: p.Services()}}
 		id := nativetest.NewID()
 		look := func(wait string) (rouse.Activation, error) {
 			r, err := http.NewRequestWithContext(t.Context(), "GET", "/v1/activations/"+id+"?wait="+wait, nil)

@@ -1,14 +1,18 @@
-// Package native is the platform's own API: HTTP and JSON under /v1, and the
-// functions' own routes under /fn.
+// Package native is the platform's own API: HTTP and JSON under /v1, the
+// functions' own routes under /fn, and those of triggers under /on.
 package native
 
 import (
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 )
 
 // Config bounds what the API takes and says what it shows beside /v1. The zero
@@ -22,17 +26,31 @@ type Config struct {
 	Metrics    func(io.Writer) // writes the Prometheus text format; nil writes nothing
 }
 
-type server struct {
+// Services are all that the API stands on. Those that are left out must not be
+// asked for.
+type Services struct {
 	rouse.Services
+	Data    data.Services
+	Rules   event.Rules
+	Control event.Control
+
+	// Servers returns what serves requests to triggers of a kind; nil where they
+	// are not asked by HTTP.
+	Servers func(kind string) event.Server
+}
+
+type server struct {
+	Services
 	Config
 	mux   *http.ServeMux
+	tails []*tailRoute
 	route http.HandlerFunc
 }
 
 // New returns the API over s. Concurrent calls are safe. A followed log lasts
 // until its client goes or the request's context ends: give the http.Server a
 // BaseContext that ends when it shuts down.
-func New(s rouse.Services, c Config) http.Handler {
+func New(s Services, c Config) http.Handler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -49,8 +67,12 @@ func New(s rouse.Services, c Config) http.Handler {
 	methods := map[string][]string{}
 	for _, op := range operations() {
 		h := srv.handler(op)
-		if op.Method == anyMethod {
+		switch {
+		case op.Path == routePath:
 			srv.route = h
+			continue
+		case strings.HasSuffix(op.Path, "...}"):
+			srv.addTail(op, h)
 			continue
 		}
 		srv.mux.HandleFunc(op.Method+" "+op.Path, h)
@@ -58,6 +80,9 @@ func New(s rouse.Services, c Config) http.Handler {
 	}
 	for path, allowed := range methods {
 		srv.mux.HandleFunc(path, srv.refuseMethod(allowed))
+	}
+	for _, t := range srv.tails {
+		t.refuse = srv.refuseMethod(slices.Collect(maps.Keys(t.handlers)))
 	}
 	srv.mux.HandleFunc("/", srv.refusePath)
 	return srv
@@ -69,6 +94,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// function's own to understand.
 	if strings.HasPrefix(r.URL.Path, routePrefix) {
 		s.route(w, r)
+		return
+	}
+	if h := s.tailOf(r); h != nil {
+		h(w, r)
 		return
 	}
 	s.mux.ServeHTTP(w, r)

@@ -46,7 +46,7 @@ func platform(t testing.TB, c Config) (*nativetest.Platform, *httptest.Server) {
 	for _, name := range []string{"echo", "fails", "crashes", "hangs", "hungers", "refused", "busy", "texts", "pictures", "prints"} {
 		add(t, p, rouse.Function{Ref: rouse.Ref{Namespace: rouse.DefaultNamespace, Name: name}})
 	}
-	s := httptest.NewServer(New(p.Services(), c))
+	s := httptest.NewServer(New(Services{Services: p.Services()}, c))
 	t.Cleanup(s.Close)
 	return p, s
 }
@@ -103,7 +103,7 @@ func request(t testing.TB, method, url, body string) *http.Request {
 func quiet(b *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 func serve(t testing.TB, services rouse.Services) (http.Handler, string) {
-	h := New(services, Config{})
+	h := New(Services{Services: services}, Config{})
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return h, s.URL

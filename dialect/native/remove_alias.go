@@ -3,7 +3,7 @@ package native
 import "net/http"
 
 func removeAlias(s *server, c *call) error {
-	ref, err := c.function()
+	ref, err := c.ref()
 	if err != nil {
 		return err
 	}

@@ -38,16 +38,20 @@ func play(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, s := platform(t, Config{MaxPayload: 64, MaxBatch: 256})
+	w := newWorld(t, Config{MaxPayload: 64, MaxBatch: 256})
 	var out []txtar.File
 	id := "00000000000000000000000000000000"
+	receipt := ""
 	for _, f := range a.Files {
 		if f.Name != "request" {
 			continue
 		}
-		got := exchange(t, s.URL, strings.ReplaceAll(string(f.Data), "$ID", id))
+		got := exchange(t, w.url, strings.NewReplacer("$ID", id, "$RECEIPT", receipt).Replace(string(f.Data)))
 		if m := regexp.MustCompile(`"(?:id|activation)":"([0-9a-f]{32})"`).FindStringSubmatch(got); m != nil {
 			id = m[1]
+		}
+		if m := regexp.MustCompile(`"receipt":"([^"]+)"`).FindStringSubmatch(got); m != nil {
+			receipt = m[1]
 		}
 		out = append(out, f, txtar.File{Name: "response", Data: []byte(mask(got))})
 	}
@@ -109,7 +113,13 @@ func mask(s string) string {
 		{`[0-9a-f]{32}`, "ID"},
 		{`"id":"[0-9a-f]{16}"`, `"id":"ERROR-ID"`},
 		{`(?m)^(Rouse-Duration|Rouse-Init|Rouse-Queued): .*`, "$1: MS"},
-		{`"(created|started|time|sent|buried)":"[^"]*"`, `"$1":"TIME"`},
+		{`"(created|started|time|sent|buried|visible|expires|first|modified|resumed|receipt)":"[^"]*"`, `"$1":"TIME"`},
+		{`"version":"[0-9a-f]{16}"`, `"version":"VERSION"`},
+		{`(?m)^Rouse-Version: [0-9a-f]{16}`, "Rouse-Version: VERSION"},
+		{`"id":\d{12,}`, `"id":NUMBER`},
+		{`(?m)^Last-Modified: .*\n`, "Last-Modified: TIME\n"},
+		{`("visible":\d+,[^}]*"next":)[0-9.]+`, `${1}MS`},
+		{`"waited":[0-9.e-]+`, `"waited":MS`},
 		{`"run":[0-9.e-]+`, `"run":MS`},
 		{`"code":"[0-9a-fID]+"`, `"code":"DIGEST"`},
 		{`(?m)^Content-Length: .*\n`, ""}, // of what was masked

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/sandbox/process"
 )
 
 func BenchmarkCold(b *testing.B) {
@@ -30,5 +31,24 @@ func BenchmarkWarm(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkColdWithAccess is BenchmarkCold of functions that may use the platform
+// and don't.
+func BenchmarkColdWithAccess(b *testing.B) {
+	for rt, files := range hello {
+		b.Run(rt, func(b *testing.B) {
+			for b.Loop() {
+				p := newPlatform("b")
+				h, err := tryWith(b, drivers[process.Namespaces], rouse.Function{Runtime: rt, Handler: "main.main"}, files, p.access())
+				if err != nil {
+					b.Fatal(err)
+				}
+				h.ask(b, map[string]string{"name": "ada"})
+				_ = h.Close()
+				<-p.ended
+			}
+		})
 	}
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Name      string          // of this server's control groups and scratch folder, distinct on the host
 	Isolation string          // Namespaces, Landlock, or "auto" or "": the stronger one that works here
 	Shims     map[string]Shim // by contract: what workers load for it
+	Client    Client          // what code imports to use the platform
 	Spares    int             // sandboxes kept ready of each kind in use; 0 is 2
 	Log       *slog.Logger    // nil is none
 }
@@ -99,7 +100,7 @@ func (d *Driver) unpack() error {
 	if err := os.MkdirAll(d.inside, 0o755); err != nil {
 		return err
 	}
-	files := map[string]string{}
+	files := d.Client.files()
 	entries, err := inside.ReadDir("inside")
 	if err != nil {
 		return err
@@ -115,7 +116,11 @@ func (d *Driver) unpack() error {
 		files["shim_"+name+".py"], files["shim_"+name+".cjs"] = s.Python, s.Node
 	}
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(d.inside, name), []byte(content), 0o644); err != nil {
+		path := filepath.Join(d.inside, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			return err
 		}
 	}

@@ -86,6 +86,11 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 		_, failure := r.exit.Failure()
 		return rouse.Errorf(rouse.Invalid, "install dependencies", "", "%s", said.explain(rt, failure))
 	}
+	if rt.Family == "node" {
+		if err := d.Client.join(out); err != nil {
+			return err
+		}
+	}
 	return settle(out)
 }
 

@@ -170,6 +170,10 @@ func (l *landlock) adapt(k kind, rt rouse.Runtime, spec rouse.Spec) (kind, error
 		return k, rouse.Errorf(rouse.NotImplemented, "open sandbox", f.Ref.String(),
 			"egress can't be kept from this host's loopback in the isolation tier landlock; deploy it without, or run the server where namespaces are allowed (rouse doctor says what to change)")
 	}
+	if spec.Access != nil || len(f.Allow) > 0 {
+		return k, rouse.Errorf(rouse.NotImplemented, "open sandbox", f.Ref.String(),
+			"a function can't be given access to the platform in the isolation tier landlock, where it has no network of its own; deploy it without allow, or run the server where namespaces are allowed (rouse doctor says what to change)")
+	}
 	if spec.Program.Mode == rouse.ModeServe && l.version < landlockTCP {
 		return k, rouse.Errorf(rouse.NotImplemented, "open sandbox", f.Ref.String(),
 			"a function that listens needs Linux 6.7 or later in the isolation tier landlock; deploy it with another contract, or update the kernel")

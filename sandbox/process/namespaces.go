@@ -95,7 +95,7 @@ func (n *namespaces) adapt(k kind, _ rouse.Runtime, _ rouse.Spec) (kind, error) 
 
 // place mounts, or has the code of ours inside mount, the bundle at /fn and its
 // dependencies at /deps.
-func (n *namespaces) place(s *sandbox, k kind, _ rouse.Runtime, spec rouse.Spec) (place, error) {
+func (n *namespaces) place(s *sandbox, k kind, rt rouse.Runtime, spec rouse.Spec) (place, error) {
 	p := place{code: "/fn", tmp: "/tmp", port: spec.Program.Port, mounts: []string{"/fn"}}
 	if spec.Deps != "" {
 		p.deps = "/deps"
@@ -106,13 +106,22 @@ func (n *namespaces) place(s *sandbox, k kind, _ rouse.Runtime, spec rouse.Spec)
 			return p, err
 		}
 	}
+	if spec.Access != nil {
+		if err := s.serve(spec.Access); err != nil {
+			return p, err
+		}
+	}
 	code, err := detach(spec.Code, readOnly)
 	if err != nil {
 		return p, err
 	}
 	p.fds = []int{code}
-	if spec.Deps != "" && k.deps == "" {
-		deps, err := detach(spec.Deps, readOnly)
+	from := spec.Deps
+	if from == "" && spec.Access != nil && rt.Family == "node" {
+		from = filepath.Join(n.traits().inside, filepath.Dir(nodeModules)) // import, unlike require, looks nowhere else
+	}
+	if from != "" && k.deps == "" {
+		deps, err := detach(from, readOnly)
 		if err != nil {
 			_ = unix.Close(code)
 			return p, err

@@ -61,8 +61,9 @@ func TestMain(m *testing.M) {
 func open(dir, isolation string) (*process.Driver, error) {
 	return process.New(context.Background(), process.Config{
 		Dir: dir, Name: "rouse-test-" + filepath.Base(dir) + "-" + isolation, Isolation: isolation,
-		Log:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Shims: map[string]process.Shim{native.Name: {Python: native.Python, Node: native.Node}},
+		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Shims:  map[string]process.Shim{native.Name: {Python: native.Python, Node: native.Node}},
+		Client: process.Client{Python: native.ClientPython, Node: native.ClientNode},
 	})
 }
 
@@ -132,12 +133,18 @@ func code(t testing.TB, files map[string]string) string {
 // try boots a function with the native contract.
 func try(t testing.TB, d *process.Driver, f rouse.Function, files map[string]string) (*house, error) {
 	t.Helper()
+	return tryWith(t, d, f, files, nil)
+}
+
+// tryWith boots a function that may use what access serves.
+func tryWith(t testing.TB, d *process.Driver, f rouse.Function, files map[string]string, access *rouse.Access) (*house, error) {
+	t.Helper()
 	f = function(f)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(f.Limits.Timeout))
 	defer cancel()
 	h := &house{}
 	var c native.Contract
-	s, err := d.Open(ctx, rouse.Spec{Function: f, Code: code(t, files), Program: c.Program(f), Log: h.log})
+	s, err := d.Open(ctx, rouse.Spec{Function: f, Code: code(t, files), Program: c.Program(f), Log: h.log, Access: access})
 	if err != nil {
 		return h, err
 	}

@@ -32,6 +32,8 @@ type sandbox struct {
 	mu      sync.Mutex
 	begin   func(env map[string]string) error // guarded by mu; ModeOnce: starts the program, once
 	waiting []int                             // guarded by mu; descriptors that begin will send
+	access  *access                           // guarded by mu; nil where the function may not use the platform
+	closed  bool                              // guarded by mu
 
 	net  *network // nil where the function has none of its own
 	once sync.Once
@@ -100,6 +102,7 @@ func (s *sandbox) specialise(k kind, rt rouse.Runtime, spec rouse.Spec) error {
 		return err
 	}
 	env := environment(spec, p)
+	s.driver.introduce(env, spec.Access)
 	if k.how == "program" {
 		return s.later(env, p, func() error { return s.room.start(program(rt, spec, env, p), p.fds) })
 	}
@@ -307,9 +310,12 @@ func (s *sandbox) Close() error {
 			s.net.close()
 		}
 		s.mu.Lock()
-		waiting := s.waiting
-		s.begin, s.waiting = nil, nil
+		waiting, access := s.waiting, s.access
+		s.begin, s.waiting, s.closed = nil, nil, true
 		s.mu.Unlock()
+		if access != nil {
+			access.close()
+		}
 		for _, fd := range waiting {
 			_ = unix.Close(fd)
 		}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
@@ -69,7 +70,9 @@ type request struct {
 	query       url.Values
 	body        io.Reader
 	contentType string
-	expect      bool // ask before a long body is sent: a refusal then costs nothing
+	size        int64       // of a body that says nothing of its size; 0 is unknown
+	header      http.Header // besides those that are made here
+	expect      bool        // ask before a long body is sent: a refusal then costs nothing
 }
 
 // send returns an answer of status 2xx, whose body the caller closes, or the
@@ -106,6 +109,12 @@ func (c *Client) roundTrip(ctx context.Context, r request) (*http.Response, erro
 	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), r.body)
 	if err != nil {
 		return nil, rouse.Errorf(rouse.Invalid, "make request", u.String(), "%w", err)
+	}
+	if r.header != nil {
+		req.Header = r.header
+	}
+	if r.size > 0 {
+		req.ContentLength = r.size
 	}
 	if r.contentType != "" {
 		req.Header.Set("Content-Type", r.contentType)
@@ -155,17 +164,31 @@ func readError(resp *http.Response) refusal {
 		return f
 	}
 	f.err = f.body.Error.Err()
+	switch {
+	case resp.StatusCode == http.StatusPreconditionFailed:
+		f.err.Err = data.ErrCondition
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
+		f.err.Err = data.ErrRange
+	case f.body.Refused != nil:
+		r := &data.Refused{}
+		for _, w := range f.body.Refused {
+			r.Writes = append(r.Writes, data.RefusedWrite(w))
+		}
+		f.err.Err = r
+	}
 	return f
 }
 
 // call sends in as JSON, where it is not nil, and reads the answer into out.
 func (c *Client) call(ctx context.Context, r request, in, out any) error {
 	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false) // bodies within are to stay as they are
+		if err := e.Encode(in); err != nil {
 			return fmt.Errorf("write request: %w", err)
 		}
-		r.body, r.contentType = bytes.NewReader(b), wire.JSON
+		r.body, r.contentType = &b, wire.JSON
 	}
 	resp, err := c.send(ctx, r)
 	if err != nil {
@@ -184,6 +207,12 @@ func (c *Client) call(ctx context.Context, r request, in, out any) error {
 // garbled says that an answer broke off or is not one.
 func (c *Client) garbled(err error) error {
 	return rouse.Errorf(rouse.Unavailable, "read answer", c.Server(), "it broke off or is damaged: %w", err)
+}
+
+// Do calls any operation below /v1: in and out are JSON, nil is none. Names in
+// path are escaped.
+func (c *Client) Do(ctx context.Context, method string, path []string, query url.Values, in, out any) error {
+	return c.call(ctx, request{method: method, path: path, query: query}, in, out)
 }
 
 // Node says what the server is. It makes a good first call: it needs the token.

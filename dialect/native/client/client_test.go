@@ -33,7 +33,7 @@ func dial(t *testing.T) (*nativetest.Platform, *client.Client) {
 	p.Code("busy", func(context.Context, rouse.Invocation, func(string)) rouse.Answer {
 		return rouse.Answer{Status: rouse.StatusThrottled}
 	})
-	s := httptest.NewServer(native.New(p.Services(), native.Config{MaxPayload: 1000, MaxCode: 1 << 20}))
+	s := httptest.NewServer(native.New(native.Services{Services: p.Services()}, native.Config{MaxPayload: 1000, MaxCode: 1 << 20}))
 	t.Cleanup(s.Close)
 	c, err := client.New(s.URL, nativetest.Token, s.Client())
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
-// Deploy sends code, a zip archive, as the next version of a function. Steps
-// that the server reports go to progress, which may be nil.
+// Deploy sends code, a zip archive, as the next version of a function; nil is
+// the code that o names. Steps that the server reports go to progress, which may be nil.
 func (c *Client) Deploy(ctx context.Context, name string, o wire.Options, code io.Reader, progress func(step string)) (rouse.Function, error) {
 	pr, pw := io.Pipe()
 	form := multipart.NewWriter(pw)
@@ -55,6 +55,9 @@ func writeForm(form *multipart.Writer, o wire.Options, code io.Reader) error {
 	}
 	if err := json.NewEncoder(w).Encode(o); err != nil {
 		return err
+	}
+	if code == nil {
+		return form.Close()
 	}
 	if w, err = form.CreateFormFile("code", "code.zip"); err != nil {
 		return err

@@ -38,6 +38,7 @@ type Platform struct {
 	tails       map[chan rouse.Line]rouse.Ref    // guarded by mu
 	following   chan struct{}                    // holds one for each Follow that has begun
 	broken      error                            // guarded by mu
+	posted      chan struct{}                    // guarded by mu; closed by the next Post
 }
 
 // New returns a platform that holds no function.
@@ -49,6 +50,7 @@ func New() *Platform {
 		dead:      map[rouse.Ref][]rouse.DeadLetter{},
 		tails:     map[chan rouse.Line]rouse.Ref{},
 		following: make(chan struct{}, 100),
+		posted:    make(chan struct{}),
 	}
 }
 
@@ -258,7 +260,7 @@ func (p *Platform) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activ
 	if code == nil {
 		code = echo
 	}
-	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Attempt: in.Attempt, Cold: cold, Started: time.Now(), Memory: 12 << 20}
+	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops, Attempt: in.Attempt, Cold: cold, Started: time.Now(), Memory: 12 << 20}
 	if cold {
 		a.Init = rouse.Duration(2 * time.Millisecond)
 	}

@@ -42,7 +42,33 @@ func (p *Platform) Post(_ context.Context, as []rouse.Activation, ls []rouse.Lin
 	defer p.mu.Unlock()
 	p.activations = append(p.activations, as...)
 	p.lines = append(p.lines, ls...)
+	close(p.posted)
+	p.posted = make(chan struct{})
 	return nil
+}
+
+// Await returns the activations of functions of a name, oldest first, once there
+// are n of them. Errors: that of a ctx that ends before.
+func (p *Platform) Await(ctx context.Context, name string, n int) ([]rouse.Activation, error) {
+	for {
+		p.mu.Lock()
+		var as []rouse.Activation
+		for _, a := range p.activations {
+			if a.Function.Name == name {
+				as = append(as, a)
+			}
+		}
+		posted := p.posted
+		p.mu.Unlock()
+		if len(as) >= n {
+			return as, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-posted:
+		}
+	}
 }
 
 // Activation implements rouse.Records.

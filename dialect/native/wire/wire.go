@@ -40,7 +40,9 @@ type Options struct {
 	Limits   rouse.Limits      `json:"limits,omitzero"`
 	Egress   bool              `json:"egress,omitempty"`
 	Public   bool              `json:"public,omitempty"`
+	Allow    []string          `json:"allow,omitempty"` // grants of the platform's services, such as "table:seen rw"
 	Retry    rouse.Retry       `json:"retry,omitzero"`
+	Code     rouse.Digest      `json:"code,omitempty"` // of an earlier deploy, in place of code that is sent
 }
 
 // DeployEvent is one line of a deploy's answer: a Step, or at the end the
@@ -118,6 +120,9 @@ type Redriven struct {
 type ErrorBody struct {
 	Error      Error  `json:"error"`
 	Activation string `json:"activation,omitempty"` // where it came as far as one
+
+	// Refused are the writes of items whose conditions did not hold.
+	Refused []RefusedWrite `json:"refused,omitempty"`
 }
 
 // Error is the platform's error, or a function's failure: then Kind is the word

@@ -291,6 +291,7 @@ function tagLogs (current) {
 async function become (start) {
   for (const key of Object.keys(process.env)) delete process.env[key]
   Object.assign(process.env, start.env)
+  require('module')._initPaths() // which reads NODE_PATH
   code = start.code
   process.chdir(code)
   if (start.mode === 'serve') {

@@ -26,6 +26,8 @@ MORE = 1 << 16
 JSON, TEXT, BYTES = b'\0', b'\1', b'\2'
 OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), '')
 code = '/fn'  # folder of the bundle; a stack says "/fn" wherever it is
+MODULES = OWN + 'lib/python'
+client = None  # code of the module rouse, where a zygote has compiled it
 text = type(u'')
 dumps = json.JSONEncoder(separators=(',', ':'), ensure_ascii=False, allow_nan=False).encode
 
@@ -293,6 +295,25 @@ def reseed():
         numbers.seed()
 
 
+class Client(object):
+    """Finds the module rouse where nobody else does."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == 'rouse':
+            import importlib.util
+            return importlib.util.spec_from_loader(name, cls, origin=client.co_filename)
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        module.__file__ = client.co_filename
+        exec(client, module.__dict__)
+
+
 def program(start):
     """Runs the handler as a program: its file, or a module with "-m"."""
     import runpy
@@ -356,6 +377,10 @@ def become(start, source, sink):
         import site
         site.addsitedir(start['deps'])
     sys.path.insert(0, code)
+    if client is None:
+        sys.path.append(MODULES)
+    else:
+        sys.meta_path.append(Client)
     sys.dont_write_bytecode = True
     reseed()
     mode = start['mode']

@@ -156,6 +156,13 @@ def preload(names):
         sys.exit(3)
 
 
+def compile_client():
+    """Compiles the module rouse for all children; most never run it."""
+    file = worker.MODULES + '/rouse.py'
+    with open(file, 'rb') as f:
+        worker.client = compile(f.read(), file, 'exec')
+
+
 def main():
     control = socket.socket(fileno=CONTROL)
     setup = json.loads(control.recv(1 << 20))
@@ -165,6 +172,7 @@ def main():
     if setup['deps']:
         site.addsitedir('/deps')
     preload(setup['preload'] + setup['shims'])
+    compile_client()
     program = assemble(setup['filter'])
     namespaces = setup['namespaces']
     for capability in range(64):

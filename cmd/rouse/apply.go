@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/manifest"
+)
+
+// defaultManifest is the file that commands read where none is named.
+const defaultManifest = "rouse.yaml"
+
+// manifestName returns the file that args name.
+func manifestName(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return defaultManifest
+}
+
+// plan reads a manifest and compares it with the server.
+func (a *app) plan(c *cobra.Command, name string, prune bool) (*manifest.Plan, error) {
+	f, err := manifest.Load(name, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	return f.Plan(c.Context(), cl, prune)
+}
+
+// printPlan shows what is to be done.
+func (a *app) printPlan(p *manifest.Plan) {
+	signs := map[manifest.Action]string{manifest.Create: "+", manifest.Change: "~", manifest.Remove: "-"}
+	for _, s := range p.Steps {
+		fmt.Fprintf(a.out, "%s %s %s\n", signs[s.Action], s.Kind, s.Name)
+		for _, d := range s.Details {
+			fmt.Fprintf(a.out, "    %s\n", d)
+		}
+	}
+	switch {
+	case len(p.Steps) == 0:
+		fmt.Fprintf(a.out, "nothing to do: all %d are as they should be\n", p.Same)
+	default:
+		fmt.Fprintf(a.out, "%d to do, %d as they should be\n", len(p.Steps), p.Same)
+	}
+}
+
+func diffCommand(a *app) *cobra.Command {
+	var prune bool
+	c := &cobra.Command{
+		Use:   "diff [FILE]",
+		Short: "Show how a manifest differs from what the server has",
+		Long: `Show how a manifest, rouse.yaml where no other is named, differs from what the
+server has: + is to be created, ~ to be changed, - to be removed (with --prune).
+Nothing is changed.
+
+Exit code 1 says that there is a difference.`,
+		Example: `  rouse diff
+  rouse diff shop.yaml --prune`,
+		Args: between(0, "FILE"),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := a.plan(c, manifestName(args), prune)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				err = a.printJSON(p)
+			} else {
+				a.printPlan(p)
+			}
+			if err == nil && len(p.Steps) > 0 {
+				return exit{exitFunction}
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&prune, "prune", false, "also what the server has and the manifest does not")
+	return c
+}
+
+func applyCommand(a *app) *cobra.Command {
+	var prune, sure bool
+	c := &cobra.Command{
+		Use:   "apply [FILE]",
+		Short: "Make the server as a manifest says",
+		Long: `Make the server as a manifest says, rouse.yaml where no other is named: its
+functions, streams, queues, tables, buckets, triggers and rules. It shows what
+is to be done and asks; what is as it should be stays untouched. Where a step
+fails, those before it are taken back.
+
+With --prune, what the server has and the manifest does not is removed, with all
+that it holds. "${NAME}" in the manifest is a variable of the environment.`,
+		Example: `  rouse apply
+  rouse apply shop.yaml --yes
+  rouse apply --prune`,
+		Args: between(0, "FILE"),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := a.plan(c, manifestName(args), prune)
+			if err != nil {
+				return err
+			}
+			if !a.json {
+				a.printPlan(p)
+			}
+			if len(p.Steps) > 0 && !sure {
+				if err := a.ask(c, "do this?", "nothing was done"); err != nil {
+					return err
+				}
+			}
+			start := time.Now()
+			err = p.Apply(c.Context(), func(s manifest.Step, n, of int) {
+				if !a.json {
+					fmt.Fprintf(a.err, "%d/%d %s %s %s\n", n, of, past(s.Action), s.Kind, s.Name)
+				}
+			})
+			switch {
+			case err != nil:
+				return err
+			case a.json:
+				return a.printJSON(p)
+			case len(p.Steps) > 0:
+				fmt.Fprintf(a.out, "done in %s\n", span(rouse.Duration(time.Since(start))))
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&prune, "prune", false, "remove what the manifest does not have")
+	c.Flags().BoolVarP(&sure, "yes", "y", false, "do not ask")
+	return c
+}
+
+func past(a manifest.Action) string {
+	return map[manifest.Action]string{manifest.Create: "created", manifest.Change: "changed", manifest.Remove: "removed"}[a]
+}
+
+// ask asks whether to go on; "no" is an error that says what it means.
+func (a *app) ask(c *cobra.Command, question, no string) error {
+	if !terminal(a.in) {
+		return usage(c, "nobody is here to be asked %s give --yes", strings.Replace(question, "?", ";", 1))
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	answer, err := read(c.Context(), func() (string, error) { return bufio.NewReader(a.in).ReadString('\n') })
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y") {
+		return errors.New(no)
+	}
+	return nil
+}

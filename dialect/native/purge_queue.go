@@ -1,0 +1,12 @@
+package native
+
+func purgeQueue(s *server, c *call) error {
+	ref, err := c.ref()
+	if err != nil {
+		return err
+	}
+	if err := s.Data.Queues.Purge(c.r.Context(), ref); err != nil {
+		return err
+	}
+	return c.done()
+}

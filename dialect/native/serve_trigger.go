@@ -1,0 +1,38 @@
+package native
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/event"
+)
+
+// serveTrigger hands a request to what serves its trigger. Triggers that are not
+// there and those that ask for a token look the same to who has none.
+func serveTrigger(s *server, c *call) error {
+	ref := rouse.Ref{Namespace: rouse.DefaultNamespace, Name: c.r.PathValue("name")}
+	if err := rouse.CheckName(ref.Name); err != nil {
+		return err
+	}
+	t, missing := s.Rules.Trigger(c.r.Context(), ref)
+	var server event.Server
+	if missing == nil && s.Servers != nil {
+		server = s.Servers(t.Kind)
+	}
+	denied := s.authenticate(c)
+	if denied == nil {
+		c.r.Header.Del("Authorization") // the platform's token is no part of an event
+	}
+	switch {
+	case denied != nil && (server == nil || !server.Open(t)):
+		return denied
+	case missing != nil:
+		return missing
+	case server == nil:
+		return rouse.Errorf(rouse.NotFound, "route request", ref.String(), "a trigger of the kind %s takes no requests", t.Kind)
+	}
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, s.MaxBatch)
+	server.Serve(c.w, c.r, t, strings.TrimPrefix(c.r.URL.Path, "/on/"+ref.Name))
+	return nil
+}
