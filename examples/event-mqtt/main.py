@@ -1,2 +1,2 @@
 def main(event):
-    print(event['subject'], 'is at', event['data']['celsius'])
+    print(event['subject'], 'is at', event['data']['payload']['celsius'])
