@@ -127,6 +127,11 @@ type Control interface {
 	Pause(ctx context.Context, r rouse.Ref, why string) error
 	Resume(ctx context.Context, r rouse.Ref) error
 
+	// Dead lists what a Rule without a DeadLetter has given up, oldest first after
+	// an ID. Redrive delivers it again, all where ids is empty, and says how many.
+	Dead(ctx context.Context, r rouse.Ref, after int64, limit int) ([]rouse.DeadLetter, error)
+	Redrive(ctx context.Context, r rouse.Ref, ids []int64) (int, error)
+
 	// Replay queues what matched a Rule once more, marked as replayed, and says
 	// how many. Errors: NotFound, Invalid.
 	Replay(ctx context.Context, p Replay) (int, error)

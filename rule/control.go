@@ -106,6 +106,28 @@ func (e *Engine) alter(ctx context.Context, r rouse.Ref, change func(*event.Rule
 	return e.put(ctx, next, c.revision)
 }
 
+// Dead implements event.Control.
+func (e *Engine) Dead(ctx context.Context, r rouse.Ref, after int64, limit int) ([]rouse.DeadLetter, error) {
+	c, err := e.find(r)
+	if err != nil {
+		return nil, err
+	}
+	return e.Queue.Dead(ctx, queueOf(c), after, limit)
+}
+
+// Redrive implements event.Control.
+func (e *Engine) Redrive(ctx context.Context, r rouse.Ref, ids []int64) (int, error) {
+	c, err := e.find(r)
+	if err != nil {
+		return 0, err
+	}
+	n, err := e.Queue.Redrive(ctx, queueOf(c), ids)
+	if n > 0 {
+		e.queued.Serve(queueOf(c))
+	}
+	return n, err
+}
+
 // Find implements event.Control.
 func (e *Engine) Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error) {
 	ev, err := e.Inbox.Find(ctx, ns, id)

@@ -21,7 +21,12 @@ type queued struct {
 	Event  rouse.Event   `json:"event"`
 	To     *event.Target `json:"to,omitempty"`     // in place of the rule's own
 	Reason string        `json:"reason,omitempty"` // why it is given up
+	Given  time.Time     `json:"given,omitzero"`   // when it was
 }
+
+// buried is how long after it was given up an event is on its way to the dead
+// letters. One that comes later was sent back from there.
+const buried = 5 * time.Second
 
 func (e *Engine) enqueue(ctx context.Context, c *compiled, es []rouse.Event) error {
 	qs := make([]queued, len(es))
@@ -55,7 +60,7 @@ func (e *Engine) send(ctx context.Context, c *compiled, qs []queued, s spacing) 
 func (e *Engine) bury(ctx context.Context, c *compiled, es []rouse.Event, reason string) error {
 	qs := make([]queued, len(es))
 	for i := range es {
-		qs[i] = queued{Event: es[i], Reason: reason}
+		qs[i] = queued{Event: es[i], Reason: reason, Given: e.Now()}
 	}
 	return e.send(ctx, c, qs, spacing{})
 }
@@ -100,7 +105,7 @@ func (e *Engine) handle(ctx context.Context, queue string, leases []rouse.Lease)
 		switch err := json.Unmarshal(l.Body, &q); {
 		case err != nil:
 			out[i].Bury = "not an event: " + err.Error()
-		case q.Reason != "":
+		case q.Reason != "" && e.Now().Sub(q.Given) < buried:
 			out[i].Bury = q.Reason
 		default:
 			work = append(work, side{q, l.Count, &out[i]})

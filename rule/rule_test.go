@@ -3,6 +3,7 @@ package rule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -299,7 +300,7 @@ func TestRetriesAndTheDead(t *testing.T) {
 	var dead []rouse.DeadLetter
 	for len(dead) == 0 && t.Context().Err() == nil {
 		var err error
-		if dead, err = w.Queue.Dead(t.Context(), "rule:default/r", 0, 10); err != nil {
+		if dead, err = w.Dead(t.Context(), ref("r"), 0, 10); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -308,6 +309,41 @@ func TestRetriesAndTheDead(t *testing.T) {
 	}
 	if s, err := w.Status(t.Context(), ref("r")); err != nil || s.Dead != 1 {
 		t.Errorf("%+v %v", s, err)
+	}
+	w.does(nil)
+	if n, err := w.Redrive(t.Context(), ref("r"), nil); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if again := w.count(7)[6]; !strings.Contains(string(again.Event.Data), "poison") {
+		t.Errorf("%s ran again", again.Event.Data)
+	}
+}
+
+// What a rule in order gives up is among its dead letters, and what comes after
+// it goes on.
+func TestAPoisonedRecord(t *testing.T) {
+	w := newWorld(t)
+	w.stream("s", 1)
+	w.does(func(in rouse.Invocation) error {
+		if strings.Contains(string(in.Event.Data), `{"n":1}`) {
+			return fmt.Errorf("no luck")
+		}
+		return nil
+	})
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Stream: "s"}, To: event.Target{Function: "f"}, Retry: event.Retry{Retry: rouse.Retry{Attempts: 2}}})
+	w.append("s", 0, 4)
+	if got := fields(t, w.count(5), "n"); !slices.Equal(got, []string{"0", "1", "1", "2", "3"}) {
+		t.Errorf("%v", got)
+	}
+	var dead []rouse.DeadLetter
+	for len(dead) == 0 && t.Context().Err() == nil {
+		var err error
+		if dead, err = w.Dead(t.Context(), ref("r"), 0, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(dead) != 1 || dead[0].Reason != "failed: E: no luck" || !strings.Contains(string(dead[0].Body), "stream.record") {
+		t.Errorf("%+v", dead)
 	}
 }
 
@@ -426,9 +462,9 @@ func TestRulesGoAtTheirOwnPace(t *testing.T) {
 	w.rule(event.Rule{Ref: ref("late"), On: event.On{Stream: "s"}, From: "oldest", To: event.Target{Function: "f"}, Batch: &event.Batch{Size: 500}})
 	w.until(func(ran []rouse.Invocation) bool { return len(of(ran, "late")) == n })
 	close(gate)
-	ran := w.until(func(ran []rouse.Invocation) bool { return len(of(ran, "slow")) == n })
+	w.until(func(ran []rouse.Invocation) bool { return len(of(ran, "slow")) == n })
 	w.append("s", n, n+10)
-	ran = w.until(func(ran []rouse.Invocation) bool {
+	ran := w.until(func(ran []rouse.Invocation) bool {
 		return len(of(ran, "slow")) == n+10 && len(of(ran, "fast")) == n+10 && len(of(ran, "late")) == n+10
 	})
 	for _, r := range []string{"slow", "fast", "late"} {

@@ -45,6 +45,7 @@ finish on the old version.`,
   rouse deploy ./shop --name shop-api --contract http --public
   rouse deploy hello.py --runtime python3.11 --handler hello.main --memory 256MB --timeout 30s
   rouse deploy hello.py --env CITY=Turin --env API_KEY --env-file .env
+  rouse deploy hello.py --allow "table:seen rw" --allow "queue:jobs w"
   rouse deploy hello.py --alias prod`,
 		Args: exactly("PATH"),
 		RunE: func(c *cobra.Command, args []string) error { return d.run(c, args[0]) },
@@ -68,6 +69,7 @@ finish on the old version.`,
 	f.StringVar(&d.envFile, "env-file", "", "`file` of NAME=VALUE lines")
 	f.BoolVar(&d.options.Egress, "egress", false, "let it open connections to the outside")
 	f.BoolVar(&d.options.Public, "public", false, "let anyone call its HTTP route, without the token")
+	f.StringArrayVar(&d.options.Allow, "allow", nil, "what it may use of the platform, a `grant` such as \"table:seen rw\"; may be repeated")
 	f.IntVar(&d.retries, "retries", 0, "how often an asynchronous invocation is tried again")
 	f.StringVar(&d.alias, "alias", "", "point this `alias` at the new version")
 	return c

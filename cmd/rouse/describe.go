@@ -134,6 +134,9 @@ func facts(f rouse.Function) [][]string {
 		{"egress", yes(f.Egress)},
 		{"public", yes(f.Public)},
 	}
+	if len(f.Allow) > 0 {
+		rows = append(rows, []string{"allow", strings.Join(f.Allow, ", ")})
+	}
 	if len(f.Env) > 0 {
 		rows = append(rows, []string{"env", strings.Join(slices.Sorted(maps.Keys(f.Env)), ", ")})
 	}

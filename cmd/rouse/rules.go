@@ -37,7 +37,8 @@ queue, a stream or a webhook, at least once.`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listRules(c.Context()) },
 	}
 	remove := a.remover("rules", "a rule", "and drop what waits for it", a.completeRules(), (*client.Client).RemoveRule)
-	c.AddCommand(ruleSet(a), ruleDescribe(a), rulePause(a), ruleResume(a), list, remove)
+	dead, redrive := ruleDead(a)
+	c.AddCommand(dead, redrive, ruleSet(a), ruleDescribe(a), rulePause(a), ruleResume(a), list, remove)
 	return c
 }
 

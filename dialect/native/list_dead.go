@@ -1,13 +1,20 @@
 package native
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
+	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
-func listDead(s *server, c *call) error {
+func listDead(s *server, c *call) error { return s.dead(c, s.Acceptor.DeadLetters) }
+
+func listDeadEvents(s *server, c *call) error { return s.dead(c, s.Control.Dead) }
+
+// dead answers with a page of the dead letters of what the path names.
+func (s *server) dead(c *call, of func(context.Context, rouse.Ref, int64, int) ([]rouse.DeadLetter, error)) error {
 	ref, err := c.ref()
 	if err != nil {
 		return err
@@ -22,7 +29,7 @@ func listDead(s *server, c *call) error {
 			return invalid("after is %q; it must be the id of a dead letter", a)
 		}
 	}
-	ds, err := s.Acceptor.DeadLetters(c.r.Context(), ref, after, limit)
+	ds, err := of(c.r.Context(), ref, after, limit)
 	if err != nil {
 		return err
 	}

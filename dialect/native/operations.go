@@ -131,6 +131,8 @@ func eventOperations() []operation {
 		{"DELETE", "/v1/rules/{name}", "remove a rule", []string{ns}, false, removeRule},
 		{"POST", "/v1/rules/{name}/pause", "deliver nothing; what comes in waits: {\"why\"}", []string{ns}, false, pauseRule},
 		{"POST", "/v1/rules/{name}/resume", "deliver again", []string{ns}, false, resumeRule},
+		{"GET", "/v1/rules/{name}/dead", "events that were given up, where the rule has no dead letter of its own", []string{ns, "after", "limit"}, false, listDeadEvents},
+		{"POST", "/v1/rules/{name}/redrive", "deliver those again: all, or the \"ids\" in the body", []string{ns}, false, redriveEvents},
 		{"POST", "/v1/rules/{name}/replay", "deliver once more what came in: {\"since\", \"until\", \"function\", \"version\", \"rate\"}", []string{ns}, false, replayRule},
 
 		{"GET", "/v1/events/{id...}", "one event, while it is kept", []string{ns}, false, getEvent},

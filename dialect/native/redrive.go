@@ -2,12 +2,18 @@ package native
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 
+	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
-func redrive(s *server, c *call) error {
+func redrive(s *server, c *call) error { return s.redrive(c, s.Acceptor.Redrive) }
+
+func redriveEvents(s *server, c *call) error { return s.redrive(c, s.Control.Redrive) }
+
+func (s *server) redrive(c *call, again func(context.Context, rouse.Ref, []int64) (int, error)) error {
 	ref, err := c.ref()
 	if err != nil {
 		return err
@@ -26,7 +32,7 @@ func redrive(s *server, c *call) error {
 			return invalid("ids is empty; leave it out to run all dead letters again")
 		}
 	}
-	n, err := s.Acceptor.Redrive(c.r.Context(), ref, pick.IDs)
+	n, err := again(c.r.Context(), ref, pick.IDs)
 	if err != nil {
 		return err
 	}

@@ -134,9 +134,18 @@ func (c *Client) Logs(ctx context.Context, function string, q LogQuery, f func(r
 // DeadLetters lists invocations of a function that were given up, oldest first.
 // Where there are more, next is the "after" of the next page.
 func (c *Client) DeadLetters(ctx context.Context, function string, after int64, limit int) (ds []rouse.DeadLetter, next int64, err error) {
+	return c.dead(ctx, []string{"functions", function, "dead"}, after, limit)
+}
+
+// DeadEvents lists events that a rule gave up, as DeadLetters does.
+func (c *Client) DeadEvents(ctx context.Context, rule string, after int64, limit int) (ds []rouse.DeadLetter, next int64, err error) {
+	return c.dead(ctx, []string{"rules", rule, "dead"}, after, limit)
+}
+
+func (c *Client) dead(ctx context.Context, path []string, after int64, limit int) (ds []rouse.DeadLetter, next int64, err error) {
 	q := url.Values{"after": {strconv.FormatInt(after, 10)}, "limit": {strconv.Itoa(limit)}}
 	var page wire.Dead
-	if err := c.call(ctx, request{method: http.MethodGet, path: []string{"functions", function, "dead"}, query: q}, nil, &page); err != nil {
+	if err := c.call(ctx, request{method: http.MethodGet, path: path, query: q}, nil, &page); err != nil {
 		return nil, 0, err
 	}
 	ds = make([]rouse.DeadLetter, len(page.Dead))
@@ -150,7 +159,16 @@ func (c *Client) DeadLetters(ctx context.Context, function string, after int64, 
 
 // Redrive runs dead letters again, all where no ids are given, and says how many.
 func (c *Client) Redrive(ctx context.Context, function string, ids ...int64) (int, error) {
+	return c.redrive(ctx, []string{"functions", function, "redrive"}, ids)
+}
+
+// RedriveEvents has a rule deliver what it gave up again, as Redrive does.
+func (c *Client) RedriveEvents(ctx context.Context, rule string, ids ...int64) (int, error) {
+	return c.redrive(ctx, []string{"rules", rule, "redrive"}, ids)
+}
+
+func (c *Client) redrive(ctx context.Context, path []string, ids []int64) (int, error) {
 	var out wire.Redriven
-	err := c.call(ctx, request{method: http.MethodPost, path: []string{"functions", function, "redrive"}}, wire.Redrive{IDs: ids}, &out)
+	err := c.call(ctx, request{method: http.MethodPost, path: path}, wire.Redrive{IDs: ids}, &out)
 	return out.Redriven, err
 }
