@@ -16,6 +16,7 @@ const (
 	diskFull        = "53100"
 	duplicateSchema = "42P06"
 	duplicateTable  = "42P07"
+	duplicateObject = "42710" // of a type, which each table has
 	undefinedObject = "42704"
 	undefinedTable  = "42P01"
 	uniqueViolation = "23505"

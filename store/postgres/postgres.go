@@ -162,7 +162,7 @@ func (s *Store) define(ctx context.Context, query string) error {
 	var err error
 	for range 10 {
 		_, err = s.write.Exec(ctx, query)
-		if c := code(err); c != uniqueViolation && c != duplicateTable && c != duplicateSchema && !conflict(err) {
+		if c := code(err); c != uniqueViolation && c != duplicateTable && c != duplicateObject && c != duplicateSchema && !conflict(err) {
 			break
 		}
 	}
