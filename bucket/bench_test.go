@@ -12,6 +12,7 @@ import (
 func BenchmarkPut1K(b *testing.B) {
 	t := open(b)
 	var n atomic.Int64
+	b.ResetTimer()
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

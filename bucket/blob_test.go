@@ -14,7 +14,6 @@ import (
 	"github.com/rouse-run/rouse/blob/file"
 	"github.com/rouse-run/rouse/bucket"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
 )
 
 // idle leaves a blob of body that nothing refers to and whose time has come.
@@ -137,15 +136,7 @@ func TestBlobsThatNobodyKnowsAreDeleted(t *testing.T) {
 // with hardly any grace. Each object that there is must be whole at any time
 // that it was acknowledged, and nothing may be left in the end.
 func TestSweepsBesideWriters(t *testing.T) {
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	keys, err := store.Keys(t.Context(), "bucket")
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := drivers.Site(t).Keys(t, "bucket")
 	blobs, err := file.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

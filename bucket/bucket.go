@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/stream/journal"
 )
 
 const (
@@ -41,7 +42,7 @@ type Buckets struct {
 	grace    time.Duration
 	interval time.Duration
 	cache    cache
-	bells    bells
+	waiters  journal.Waiters
 }
 
 // New returns Buckets. The bytes of what was deleted leave the Blobs only while

@@ -21,7 +21,6 @@ import (
 	"github.com/rouse-run/rouse/blob/file"
 	"github.com/rouse-run/rouse/bucket"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
 )
 
 var _ data.Buckets = (*bucket.Buckets)(nil)
@@ -81,15 +80,7 @@ var ref = rouse.Ref{Namespace: "default", Name: "b"}
 
 func open(t testing.TB) *bench {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	b := &bench{TB: t, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
-	if b.keys, err = store.Keys(t.Context(), "bucket"); err != nil {
-		t.Fatal(err)
-	}
+	b := &bench{TB: t, clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, keys: drivers.Site(t).Keys(t, "bucket")}
 	blobs, err := file.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

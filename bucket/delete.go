@@ -36,7 +36,7 @@ func (b *Buckets) DeleteObjects(ctx context.Context, bucket rouse.Ref, ds []data
 		if err != nil {
 			return all, err
 		}
-		b.rang(t)
+		b.wake(t)
 		all = append(all, done...)
 	}
 	return all, nil
@@ -120,7 +120,7 @@ func (b *Buckets) CopyObject(ctx context.Context, c data.ObjectCopy) (data.Objec
 	if err != nil {
 		return data.Object{}, err
 	}
-	b.rang(t)
+	b.wake(t)
 	return rec.object(c.To.Key, true), nil
 }
 
@@ -141,11 +141,12 @@ func (b *Buckets) source(r rouse.KeyReader, g data.ObjectGet) (*record, error) {
 }
 
 // ChangeObject implements data.Objects.
-func (b *Buckets) ChangeObject(ctx context.Context, p data.ObjectPut) (out data.Object, err error) {
+func (b *Buckets) ChangeObject(ctx context.Context, p data.ObjectPut) (data.Object, error) {
 	if err := checkPut(p); err != nil {
-		return out, invalid("change object", p.Bucket, p.Key, err)
+		return data.Object{}, invalid("change object", p.Bucket, p.Key, err)
 	}
-	err = b.keys.Update(ctx, func(w rouse.KeyWriter) error {
+	var out data.Object
+	err := b.keys.Update(ctx, func(w rouse.KeyWriter) error {
 		d, err := b.load(w, p.Bucket)
 		if err != nil {
 			return err
@@ -169,5 +170,8 @@ func (b *Buckets) ChangeObject(ctx context.Context, p data.ObjectPut) (out data.
 		out = rec.object(p.Key, newest)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return data.Object{}, err
+	}
+	return out, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -16,10 +15,9 @@ import (
 )
 
 const (
-	feedShards = 4               // of a bucket
-	maxEntries = 1000            // of one Read
-	maxBytes   = 4 << 20         // of its bodies
-	lookAgain  = 1 * time.Second // others may write to the same Keys
+	feedShards = 4       // of a bucket
+	maxEntries = 1000    // of one Read
+	maxBytes   = 4 << 20 // of its bodies
 )
 
 // A change is an event as it is stored.
@@ -61,7 +59,7 @@ func decodeChange(b []byte) (c change, err error) {
 type ledger struct {
 	now     time.Time
 	batches []journal.Batch
-	at      map[bell]int // of a shard's batch
+	at      map[feedShard]int // of a shard's batch
 }
 
 // add notes what happened to an object, of which rec is what came or went.
@@ -70,11 +68,11 @@ func (l *ledger) add(d *definition, key string, rec *record, c change) {
 		return
 	}
 	c.key, c.etag, c.size = key, rec.etag, rec.size()
-	shard := bell{d.ID, shardOf(key)}
+	shard := feedShard{d.ID, shardOf(key)}
 	n, ok := l.at[shard]
 	if !ok {
 		if l.at == nil {
-			l.at = map[bell]int{}
+			l.at = map[feedShard]int{}
 		}
 		n = len(l.batches)
 		l.at[shard] = n
@@ -93,48 +91,20 @@ func (l *ledger) append(w rouse.KeyWriter) error {
 
 func shardOf(key string) int { return int(sha256.Sum256([]byte(key))[0]) * feedShards >> 8 }
 
-func journalOf(b bell) journal.Journal {
-	return journal.Journal{Prefix: append(idKey(journalKind, b.bucket), byte(b.shard))}
+func journalOf(f feedShard) journal.Journal {
+	return journal.Journal{Prefix: append(idKey(journalKind, f.bucket), byte(f.shard))}
 }
 
-// A bell is one shard of a bucket's feed, to be rung when something was added.
-type bell struct {
+// A feedShard is one shard of a bucket's feed.
+type feedShard struct {
 	bucket uint64
 	shard  int
 }
 
-// bells wake those who wait.
-type bells struct {
-	mu      sync.Mutex
-	waiting map[bell]chan struct{} // guarded by mu; closed by ring
-}
-
-// wait returns what is closed at the next ring.
-func (b *bells) wait(at bell) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.waiting == nil {
-		b.waiting = map[bell]chan struct{}{}
-	}
-	if b.waiting[at] == nil {
-		b.waiting[at] = make(chan struct{})
-	}
-	return b.waiting[at]
-}
-
-func (b *bells) ring(at bell) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if c := b.waiting[at]; c != nil {
-		close(c)
-		delete(b.waiting, at)
-	}
-}
-
-// rang tells those who wait what a task has added.
-func (b *Buckets) rang(t *task) {
+// wake wakes those who wait for what a task has added.
+func (b *Buckets) wake(t *task) {
 	for at := range t.log.at {
-		b.bells.ring(at)
+		b.waiters.Wake(t.bucket, strconv.Itoa(at.shard))
 	}
 }
 
@@ -149,13 +119,13 @@ func (d *definition) kept() time.Duration {
 	return time.Duration(d.Changes)
 }
 
-func (d *definition) shard(id string) (bell, error) {
+func (d *definition) shard(id string) (feedShard, error) {
 	for i := range feedShards {
 		if strconv.Itoa(i) == id && d.kept() > 0 {
-			return bell{d.ID, i}, nil
+			return feedShard{d.ID, i}, nil
 		}
 	}
-	return bell{}, rouse.Errorf(rouse.NotFound, "read events", d.Ref.String(), "there is no shard %q; a bucket that keeps no events has none", id)
+	return feedShard{}, rouse.Errorf(rouse.NotFound, "read events", d.Ref.String(), "there is no shard %q; a bucket that keeps no events has none", id)
 }
 
 // Shards implements data.Feed: there is always the same number of them, and
@@ -182,49 +152,9 @@ func (b *Buckets) Read(ctx context.Context, q data.FeedQuery) (data.Batch, error
 	if q.Limit <= 0 || q.Limit > maxEntries {
 		q.Limit = maxEntries
 	}
-	at, err := b.bell(ctx, q)
-	if err != nil {
-		return data.Batch{}, err
-	}
-	var end <-chan time.Time // made once it has to wait
-	for {
-		rung := b.bells.wait(at) // before it looks
-		batch, err := b.read(ctx, q)
-		if err != nil || len(batch.Entries) > 0 || q.Wait <= 0 {
-			return batch, err
-		}
-		if end == nil {
-			timer := time.NewTimer(q.Wait)
-			defer timer.Stop()
-			end = timer.C
-		}
-		again := time.NewTimer(lookAgain)
-		select {
-		case <-rung:
-		case <-again.C:
-		case <-end:
-			again.Stop()
-			return batch, nil
-		case <-ctx.Done():
-			again.Stop()
-			return batch, rouse.Errorf(rouse.Unavailable, "read events", q.Ref.String(), "%w", ctx.Err())
-		}
-		again.Stop()
-	}
+	return b.waiters.Read(ctx, q, b.read)
 }
 
-func (b *Buckets) bell(ctx context.Context, q data.FeedQuery) (at bell, err error) {
-	err = b.keys.View(ctx, func(r rouse.KeyReader) error {
-		d, err := b.load(r, q.Ref)
-		if err == nil {
-			at, err = d.shard(q.Shard)
-		}
-		return err
-	})
-	return at, err
-}
-
-// read looks once.
 func (b *Buckets) read(ctx context.Context, q data.FeedQuery) (out data.Batch, err error) {
 	err = b.keys.View(ctx, func(r rouse.KeyReader) error {
 		d, err := b.load(r, q.Ref)

@@ -79,7 +79,7 @@ func TestEventsAreFed(t *testing.T) {
 
 func TestReadWaitsForAnEvent(t *testing.T) {
 	b := open(t)
-	other := bucket.New(bucket.Config{Keys: b.keys, Blobs: b.blobs}) // another node: it rings no bell here
+	other := bucket.New(bucket.Config{Keys: b.keys, Blobs: b.blobs}) // another node: it wakes nobody here
 	for n, writer := range []*bucket.Buckets{b.Buckets, other} {
 		key := fmt.Sprint(n)
 		var wg sync.WaitGroup

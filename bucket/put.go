@@ -128,7 +128,7 @@ func (b *Buckets) PutObject(ctx context.Context, p data.ObjectPut, body io.Reade
 		b.abandon(ctx, s)
 		return data.Object{}, err
 	}
-	b.rang(t)
+	b.wake(t)
 	return rec.object(p.Key, true), nil
 }
 

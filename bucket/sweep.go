@@ -81,7 +81,7 @@ func (b *Buckets) trim(ctx context.Context) error {
 func (b *Buckets) trimOne(ctx context.Context, d *definition) error {
 	before := b.now().Add(-d.kept())
 	for shard := range feedShards {
-		j := journalOf(bell{d.ID, shard})
+		j := journalOf(feedShard{d.ID, shard})
 		old := false
 		err := b.keys.View(ctx, func(r rouse.KeyReader) error {
 			first, next, err := j.Bounds(r)

@@ -47,7 +47,10 @@ func (b *Buckets) StartUpload(ctx context.Context, p data.ObjectPut) (data.Uploa
 		w.Put(staleKey(rec.modified+keepUploads.Microseconds(), d.ID, id), []byte(p.Key))
 		return nil
 	})
-	return up, err
+	if err != nil {
+		return data.Upload{}, err
+	}
+	return up, nil
 }
 
 // upload finds an upload in a transaction.
@@ -217,7 +220,7 @@ func (b *Buckets) CompleteUpload(ctx context.Context, u data.UploadRef, parts []
 	if err != nil {
 		return data.Object{}, err
 	}
-	b.rang(t)
+	b.wake(t)
 	return rec.object(u.Key, true), nil
 }
 

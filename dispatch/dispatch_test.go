@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/store/sqlite"
 )
 
@@ -33,7 +35,12 @@ func serve(t *testing.T, lane Lane, handle func([]rouse.Lease) []Outcome) *Dispa
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := New(Config{Queue: store.Queue(), Prefix: "q:", Log: slog.New(slog.DiscardHandler), Poll: 50 * time.Millisecond,
+	keys, err := store.Keys(t.Context(), "queue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues := queue.New(queue.Config{Keys: keys})
+	d := New(Config{Queue: queues.Plain(), Prefix: "q:", Log: slog.New(slog.DiscardHandler), Poll: 50 * time.Millisecond,
 		Lane:   func(context.Context, string) Lane { return lane },
 		Handle: func(_ context.Context, _ string, ls []rouse.Lease) []Outcome { return handle(ls) }})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -44,7 +51,7 @@ func serve(t *testing.T, lane Lane, handle func([]rouse.Lease) []Outcome) *Dispa
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := store.Close(); err != nil {
+		if err := errors.Join(queues.Close(), store.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/store/sqlite"
 )
 
@@ -20,8 +21,7 @@ import (
 type world struct {
 	rouse.Registry
 	*Dispatcher
-	store *sqlite.Store
-	stop  func()
+	stop func()
 
 	mu   sync.Mutex
 	f    rouse.Function
@@ -31,15 +31,31 @@ type world struct {
 	news chan struct{}
 }
 
-func newWorld(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activation, error)) *world {
+// openQueue opens the queues in a folder, and says how to close them.
+func openQueue(t *testing.T, dir string) (q rouse.Queue, done func()) {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{store: store, do: do, news: make(chan struct{}, 1000),
+	keys, err := store.Keys(t.Context(), "queue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queues := queue.New(queue.Config{Keys: keys})
+	return queues.Plain(), func() {
+		if err := errors.Join(queues.Close(), store.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func newWorld(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activation, error)) *world {
+	t.Helper()
+	q, closeQueue := openQueue(t, dir)
+	w := &world{do: do, news: make(chan struct{}, 1000),
 		f: rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "f"}, Version: 1, Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Millisecond)}}}
-	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: store.Queue(), Registry: w, Invoker: w, Settle: func(context.Context) {}, Lease: 300 * time.Millisecond,
+	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: q, Registry: w, Invoker: w, Settle: func(context.Context) {}, Lease: 300 * time.Millisecond,
 		Poll: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -49,9 +65,7 @@ func newWorld(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activat
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
+		closeQueue()
 	})
 	t.Cleanup(w.stop)
 	return w
@@ -188,19 +202,14 @@ func TestWhatAKilledServerHadBegunRunsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.stop()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
-	if err != nil {
+	q, closeQueue := openQueue(t, dir)
+	if _, err := q.Send(t.Context(), queueOf(w.f.Ref), []rouse.Message{{Body: body}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Queue().Send(t.Context(), queueOf(w.f.Ref), []rouse.Message{{Body: body}}); err != nil {
+	if l, err := q.Receive(t.Context(), queueOf(w.f.Ref), 1, 200*time.Millisecond); len(l) != 1 || err != nil {
 		t.Fatal(err)
 	}
-	if l, err := s.Queue().Receive(t.Context(), queueOf(w.f.Ref), 1, 200*time.Millisecond); len(l) != 1 || err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeQueue()
 	again := newWorld(t, dir, answered)
 	again.await(t, 1)
 	again.settled(t, 0)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/internal/tuple"
@@ -21,8 +22,10 @@ func New(keys rouse.Keys) *Meta { return &Meta{keys} }
 // A document's key is its kind, namespace and name; its value the revision and
 // the data.
 
+// folder is what the keys of one kind and namespace begin with. Several may be
+// made of it: it has no room into which they could write all.
 func folder(kind string, ns rouse.Namespace) []byte {
-	return tuple.String(tuple.String(nil, kind), ns)
+	return slices.Clip(tuple.String(tuple.String(nil, kind), ns))
 }
 
 func keyOf(kind string, r rouse.Ref) []byte { return tuple.String(folder(kind, r.Namespace), r.Name) }

@@ -9,20 +9,11 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
 )
 
 func openBench(b *testing.B) *Queues {
-	s, err := sqlite.Open(b.Context(), sqlite.Config{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	keys, err := s.Keys(b.Context(), "queue")
-	if err != nil {
-		b.Fatal(err)
-	}
-	q := New(Config{Keys: keys})
-	b.Cleanup(func() { q.Close(); s.Close() })
+	q := New(Config{Keys: drivers.Site(b).Keys(b, "queue")})
+	b.Cleanup(func() { q.Close() })
 	return q
 }
 

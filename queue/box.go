@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"errors"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -106,23 +105,8 @@ func (t *tx) get(keys ...[]byte) ([][]byte, error) {
 	return values, nil
 }
 
-// scan reads; what is damaged is logged, and nil. What the transaction has
-// already deleted may be damaged as well: then there are no pairs beside the
-// error.
-func (t *tx) scan(s rouse.Span) ([]rouse.Pair, error) {
-	pairs, err := t.queues.scan(t.w, s)
-	if damaged(err) {
-		t.queues.Log.Error("a part of a queue is damaged", "error", err)
-		return nil, nil
-	}
-	return pairs, err
-}
-
-// damaged reports whether a reader met bytes that are not those written.
-func damaged(err error) bool {
-	e, ok := errors.AsType[*rouse.Error](err)
-	return ok && e.Kind == rouse.Internal
-}
+// scan reads; what is damaged is logged, and nil.
+func (t *tx) scan(s rouse.Span) ([]rouse.Pair, error) { return t.queues.scan(t.w, s) }
 
 // scan reads; what is damaged is logged, and nil.
 func (q *Queues) scan(r rouse.KeyReader, s rouse.Span) ([]rouse.Pair, error) {

@@ -133,11 +133,6 @@ func (b *box) recount(number byte) (slot, error) {
 	var s slot
 	for kind, n := range map[byte]*int64{b.waitingKind(): &s.alive, leasedKind: &s.alive, deadKind: &s.dead} {
 		count, err := b.w.Count(b.key(kind), tuple.After(b.key(kind)))
-		if damaged(err) { // a value of its own that it had to look at
-			var pairs []rouse.Pair
-			pairs, err = b.scan(rouse.Span{From: b.key(kind), To: tuple.After(b.key(kind))})
-			count = int64(len(pairs))
-		}
 		if err != nil {
 			return s, err
 		}

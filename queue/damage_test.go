@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"database/sql"
 	"fmt"
 	"testing"
 	"time"
@@ -17,9 +16,6 @@ import (
 // is 0, of all of them.
 func (w *world) spoil(kind byte, id int64) {
 	w.Helper()
-	db, err := sql.Open("sqlite", w.path)
-	w.ok(err)
-	defer db.Close()
 	var d *document
 	w.ok(w.Keys.View(w.Context(), func(r rouse.KeyReader) (err error) {
 		d, err = w.documents.load(r, jobs)
@@ -29,15 +25,11 @@ func (w *world) spoil(kind byte, id int64) {
 	if kind == counterKind {
 		from = counterPrefix(d.box())
 	}
-	suffix := "%"
+	suffix := ""
 	if id != 0 {
-		suffix = fmt.Sprintf("%%%016X", id)
+		suffix = fmt.Sprintf("%016x", id)
 	}
-	res, err := db.Exec("UPDATE pair SET value=CAST(value||'x' AS BLOB) WHERE key>=? AND key<? AND hex(key) LIKE ?", from, tuple.After(from), suffix)
-	w.ok(err)
-	if n, _ := res.RowsAffected(); n == 0 {
-		w.Fatal("nothing was spoilt")
-	}
+	w.site.Spoil(w.T, "queue", rouse.Span{From: from, To: tuple.After(from)}, suffix)
 }
 
 func TestDamage(t *testing.T) {
@@ -81,11 +73,8 @@ func TestDamagedPlainMessagesAreDeadLetters(t *testing.T) {
 	q := w.Plain()
 	ids, err := q.Send(t.Context(), "q", []rouse.Message{{Body: []byte("a")}, {Body: []byte("b")}, {Body: []byte("c")}})
 	w.ok(err)
-	db, err := sql.Open("sqlite", w.path)
-	w.ok(err)
-	defer db.Close()
-	_, err = db.Exec("UPDATE pair SET value=CAST(value||'x' AS BLOB) WHERE key=?", w.plainBody("q", ids[1]))
-	w.ok(err)
+	body := w.plainBody("q", ids[1])
+	w.site.Spoil(t, "queue", rouse.Span{From: body, To: append(body, 0)}, "")
 	ls, err := q.Receive(t.Context(), "q", 3, time.Minute)
 	w.ok(err)
 	if len(ls) != 2 || string(ls[0].Body)+string(ls[1].Body) != "ac" {

@@ -235,9 +235,12 @@ func (q *Queues) Receive(ctx context.Context, r data.Receive) ([]data.Delivery, 
 }
 
 // receive does not wait; where there is no message it returns when there may be.
-func (q *Queues) receive(ctx context.Context, r data.Receive) (ds []data.Delivery, next time.Duration, err error) {
+func (q *Queues) receive(ctx context.Context, r data.Receive) ([]data.Delivery, time.Duration, error) {
+	var ds []data.Delivery
+	var next time.Duration
 	r.Max = min(max(r.Max, 1), maxReceive)
-	err = q.do(source{Ref: r.Queue}, &op{ctx: ctx, rank: receives, demand: r.Max, run: func(b *box) error {
+	o := &op{ctx: ctx, rank: receives, demand: r.Max}
+	o.run = func(b *box) error {
 		ds, next = nil, -1
 		d := time.Duration(b.settings.Visibility)
 		if r.Visibility != nil {
@@ -247,15 +250,16 @@ func (q *Queues) receive(ctx context.Context, r data.Receive) (ds []data.Deliver
 		if err != nil {
 			return err
 		}
-		for _, m := range ms {
-			ds = append(ds, b.delivery(m, encodeReceipt(rouse.Receipt{ID: m.id, Epoch: m.state.epoch})))
+		o.leased = receipts(ms)
+		for i, m := range ms {
+			ds = append(ds, b.delivery(m, encodeReceipt(o.leased[i])))
 		}
 		if len(ds) == 0 && r.Wait > 0 {
 			next, err = b.next()
 		}
 		return err
-	}})
-	if err != nil {
+	}
+	if err := q.do(source{Ref: r.Queue}, o); err != nil {
 		return nil, 0, err
 	}
 	return ds, next, nil

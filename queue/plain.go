@@ -66,16 +66,17 @@ func (q plain) Receive(ctx context.Context, name string, n int, d time.Duration)
 		return nil, nil
 	}
 	var leases []rouse.Lease
-	err := q.do(plainSource(name), &op{ctx: ctx, rank: receives, demand: n, run: func(b *box) error {
+	o := &op{ctx: ctx, rank: receives, demand: n}
+	o.run = func(b *box) error {
 		ms, err := b.receive(n, d)
+		o.leased = receipts(ms)
 		leases = make([]rouse.Lease, len(ms))
 		for i, m := range ms {
-			leases[i] = rouse.Lease{Receipt: rouse.Receipt{ID: m.id, Epoch: m.state.epoch}, Body: m.body,
-				Count: int(m.state.count), Sent: time.UnixMicro(m.state.sent).UTC()}
+			leases[i] = rouse.Lease{Receipt: o.leased[i], Body: m.body, Count: int(m.state.count), Sent: time.UnixMicro(m.state.sent).UTC()}
 		}
 		return err
-	}})
-	if err != nil {
+	}
+	if err := q.do(plainSource(name), o); err != nil {
 		return nil, err
 	}
 	return leases, nil

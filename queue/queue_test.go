@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
+	"github.com/rouse-run/rouse/store/storetest"
 )
 
 var (
@@ -29,11 +28,11 @@ var (
 	none               = time.Duration(0)
 )
 
-// A world is Queues in a real file, with a clock that stands until it is moved.
+// A world is Queues in a real store, with a clock that stands until it is moved.
 type world struct {
 	*testing.T
 	*Queues
-	path    string
+	site    *storetest.Site
 	clock   atomic.Int64
 	updates atomic.Int64
 }
@@ -50,22 +49,9 @@ func (c counted) Update(ctx context.Context, f func(rouse.KeyWriter) error) erro
 }
 
 func open(t *testing.T) *world {
-	dir := t.TempDir()
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := store.Keys(t.Context(), "queue")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, path: filepath.Join(dir, "keys-queue.db")}
-	w.Queues = New(Config{Keys: counted{keys, &w.updates}, Now: w.now})
-	t.Cleanup(func() {
-		if err := errors.Join(w.Close(), store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	w := &world{T: t, site: drivers.Site(t)}
+	w.Queues = New(Config{Keys: counted{w.site.Keys(t, "queue"), &w.updates}, Now: w.now})
+	t.Cleanup(func() { w.ok(w.Close()) })
 	return w
 }
 
@@ -537,6 +523,7 @@ func TestReceiveWaits(t *testing.T) {
 
 // Two Queues over the same Keys are two nodes: one does not wake the other.
 func TestReceiveFindsWhatComesOtherwise(t *testing.T) {
+	drivers.Ready(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := open(t)
 		w.Now = time.Now
@@ -568,6 +555,7 @@ func TestReceiveFindsWhatComesOtherwise(t *testing.T) {
 }
 
 func TestRunExpires(t *testing.T) {
+	drivers.Ready(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := open(t)
 		w.create(jobs, nil)

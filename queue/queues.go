@@ -128,8 +128,10 @@ type op struct {
 	// no to the caller alone, it must have written nothing.
 	run func(*box) error
 
-	err  error
-	done chan struct{}
+	leased []rouse.Receipt // by the last run
+	err    error
+	gone   bool          // its caller no longer waits; guarded by Queues.mu
+	done   chan struct{} // closed under Queues.mu
 }
 
 // A rank orders the ops of one transaction: who receives goes first, while
@@ -165,8 +167,43 @@ func (q *Queues) do(s source, o *op) error {
 	case <-o.done:
 		return o.err
 	case <-o.ctx.Done():
-		return o.ctx.Err()
+		if q.leave(o) {
+			return o.ctx.Err()
+		}
+		return o.err
 	}
+}
+
+// leave has nobody wait for o, unless it is done.
+func (q *Queues) leave(o *op) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-o.done:
+	default:
+		o.gone = true
+	}
+	return o.gone
+}
+
+// finish tells the caller of o that it is done. What it has leased for one who
+// has gone is given back at once: nobody else could have it before the lease is
+// over.
+func (q *Queues) finish(l *lane, o *op) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if o.gone && o.err == nil && len(o.leased) > 0 {
+		back := &op{ctx: context.WithoutCancel(o.ctx), rank: receives, done: make(chan struct{}), run: func(b *box) error {
+			for _, r := range o.leased {
+				if _, err := b.extend("receive", r, 0, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+		l.waiting = append([]*op{back}, l.waiting...) // before those who receive what there is
+	}
+	close(o.done)
 }
 
 func (q *Queues) enter(s source, o *op) error {
@@ -198,7 +235,7 @@ func (q *Queues) drive(s source, l *lane) {
 			}
 		}
 		for _, o := range ops {
-			close(o.done)
+			q.finish(l, o)
 		}
 	}
 }

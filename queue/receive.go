@@ -30,6 +30,14 @@ type taken struct {
 	content
 }
 
+func receipts(ms []taken) []rouse.Receipt {
+	rs := make([]rouse.Receipt, len(ms))
+	for i, m := range ms {
+		rs[i] = rouse.Receipt{ID: m.id, Epoch: m.state.epoch}
+	}
+	return rs
+}
+
 // due makes those messages wait whose time has come.
 func (b *box) due() error {
 	if b.lookedL {
@@ -253,11 +261,11 @@ func (b *box) ready(n int) ([]candidate, error) {
 			return nil, err
 		}
 		prefix := b.groupKey(fifoKind, g)
-		pairs, err := b.w.Scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: n - len(all)})
-		if err != nil && !damaged(err) {
+		pairs, err := b.scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: n - len(all)})
+		if err != nil {
 			return nil, err
 		}
-		if len(pairs) == 0 && err == nil {
+		if len(pairs) == 0 {
 			b.w.Delete(h.Key) // left by one that is damaged
 		}
 		all = append(all, pairs...)

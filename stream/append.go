@@ -161,7 +161,7 @@ func (s *Streams) append(r rouse.Ref, as []*appending) error {
 	})
 	if err == nil {
 		for _, id := range ids {
-			s.waiters.Wake(r.String() + "/" + id)
+			s.waiters.Wake(r, id)
 		}
 	}
 	return err

@@ -6,20 +6,11 @@ import (
 	"testing"
 
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
 )
 
 func openBench(b *testing.B, shards int) *Streams {
-	store, err := sqlite.Open(b.Context(), sqlite.Config{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	keys, err := store.Keys(b.Context(), "stream")
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := New(Config{Keys: keys})
-	b.Cleanup(func() { s.Close(); store.Close() })
+	s := New(Config{Keys: drivers.Site(b).Keys(b, "stream")})
+	b.Cleanup(func() { s.Close() })
 	if _, err := s.Create(b.Context(), data.Stream{Ref: hits, Shards: shards}); err != nil {
 		b.Fatal(err)
 	}

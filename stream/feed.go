@@ -13,7 +13,6 @@ import (
 const (
 	defaultLimit = 1000
 	maxRead      = 4 << 20 // bytes of one Batch, but for its last entry
-	look         = time.Second
 )
 
 // Shards implements data.Feed.
@@ -40,35 +39,10 @@ func (s *Streams) Shards(ctx context.Context, r rouse.Ref) ([]data.Shard, error)
 // other nodes appended it finds within a second. A shard that is forgotten has
 // Ended.
 func (s *Streams) Read(ctx context.Context, q data.FeedQuery) (data.Batch, error) {
-	if q.Wait <= 0 {
-		return s.read(ctx, q)
-	}
-	over := time.NewTimer(q.Wait)
-	defer over.Stop()
-	for waiting := true; ; {
-		woken, done := s.waiters.Wait(q.Ref.String() + "/" + q.Shard)
-		b, err := s.read(ctx, q)
-		if err != nil || len(b.Entries) > 0 || b.Ended || !waiting {
-			done()
-			return b, err
-		}
-		again := time.NewTimer(look)
-		select {
-		case <-woken:
-		case <-again.C:
-		case <-over.C:
-			waiting = false
-		case <-ctx.Done():
-		}
-		again.Stop()
-		done()
-	}
+	return s.waiters.Read(ctx, q, s.read)
 }
 
 func (s *Streams) read(ctx context.Context, q data.FeedQuery) (b data.Batch, err error) {
-	if err := ctx.Err(); err != nil {
-		return data.Batch{}, err
-	}
 	if q.Limit <= 0 {
 		q.Limit = defaultLimit
 	}

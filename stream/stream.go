@@ -250,6 +250,6 @@ func (s *Streams) reshape(ctx context.Context, r rouse.Ref, f func(*document) er
 
 func (s *Streams) wakeAll(r rouse.Ref, d *document) {
 	for i := range d.Shards {
-		s.waiters.Wake(r.String() + "/" + d.Shards[i].id)
+		s.waiters.Wake(r, d.Shards[i].id)
 	}
 }

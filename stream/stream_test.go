@@ -2,11 +2,9 @@ package stream
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +16,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
+	"github.com/rouse-run/rouse/store/storetest"
 )
 
 var (
@@ -27,11 +25,11 @@ var (
 	hits               = rouse.Ref{Namespace: "default", Name: "hits"}
 )
 
-// A world is Streams in a real file, with a clock that stands until it is moved.
+// A world is Streams in a real store, with a clock that stands until it is moved.
 type world struct {
 	*testing.T
 	*Streams
-	path    string
+	site    *storetest.Site
 	clock   atomic.Int64
 	updates atomic.Int64
 }
@@ -48,22 +46,9 @@ func (c counted) Update(ctx context.Context, f func(rouse.KeyWriter) error) erro
 }
 
 func open(t *testing.T) *world {
-	dir := t.TempDir()
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := store.Keys(t.Context(), "stream")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, path: filepath.Join(dir, "keys-stream.db")}
-	w.Streams = New(Config{Keys: counted{keys, &w.updates}, Now: w.now})
-	t.Cleanup(func() {
-		if err := errors.Join(w.Close(), store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	w := &world{T: t, site: drivers.Site(t)}
+	w.Streams = New(Config{Keys: counted{w.site.Keys(t, "stream"), &w.updates}, Now: w.now})
+	t.Cleanup(func() { w.ok(w.Close()) })
 	return w
 }
 
@@ -536,15 +521,8 @@ func TestDamagedRecordsArePassedOver(t *testing.T) {
 	w := open(t)
 	w.create(1)
 	w.put("a", "b", "c", "d", "e")
-	db, err := sql.Open("sqlite", w.path)
-	w.ok(err)
-	defer db.Close()
-	for _, n := range []string{"02", "03", "05"} {
-		res, err := db.Exec("UPDATE pair SET value=CAST(value||'x' AS BLOB) WHERE hex(key) LIKE '6A%65%" + strings.Repeat("0", 14) + n + "'")
-		w.ok(err)
-		if n, _ := res.RowsAffected(); n != 1 {
-			t.Fatalf("%d rows", n)
-		}
+	for _, n := range []int{2, 3, 5} {
+		w.site.Spoil(t, "stream", rouse.Span{From: []byte("j"), To: []byte("k")}, fmt.Sprintf("65%016x", n))
 	}
 	b := w.batch(id(0), 0, 2)
 	if texts(b) != "a d" || b.After != 4 {

@@ -54,6 +54,7 @@ func TestReadWaitsForWhatIsAppended(t *testing.T) {
 
 // Two Streams over the same Keys are two nodes: one does not wake the other.
 func TestReadFindsWhatOtherNodesAppend(t *testing.T) {
+	drivers.Ready(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := open(t)
 		w.create(1)
@@ -81,6 +82,7 @@ func TestReadFindsWhatOtherNodesAppend(t *testing.T) {
 }
 
 func TestRunTrims(t *testing.T) {
+	drivers.Ready(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := open(t)
 		w.create(1)

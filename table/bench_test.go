@@ -17,6 +17,7 @@ func BenchmarkPut(b *testing.B) {
 			ts, _, _ := open(b)
 			create(b, ts, d)
 			var n atomic.Int64
+			b.ResetTimer()
 			b.SetParallelism(16) // by two processors: 32 clients
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
@@ -37,6 +38,7 @@ func BenchmarkUpdate(b *testing.B) {
 	create(b, ts, data.Table{})
 	e := edits(b, `{"add":{"n":1},"set":{"last":"x"}}`)
 	var n atomic.Int64
+	b.ResetTimer()
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -56,6 +58,7 @@ func BenchmarkGet(b *testing.B) {
 		put(b, ts, fmt.Sprintf(`{"pk":"%d","n":%d,"body":"%s"}`, i, i, strings.Repeat("x", 200)))
 	}
 	var n atomic.Int64
+	b.ResetTimer()
 	b.SetParallelism(16)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {

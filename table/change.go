@@ -14,7 +14,7 @@ import (
 type ledger struct {
 	now     time.Time
 	batches []journal.Batch
-	at      map[bell]int // of a shard's batch
+	at      map[feedShard]int // of a shard's batch
 }
 
 // add notes that an item became another; nil is none.
@@ -22,11 +22,11 @@ func (l *ledger) add(c *change, from, to data.Item, expired bool) {
 	if from == nil && to == nil || from != nil && to != nil && equal(data.MapOf(from), data.MapOf(to)) {
 		return
 	}
-	shard := bell{c.def.ID, shardOf(c.tail)}
+	shard := feedShard{c.def.ID, shardOf(c.tail)}
 	n, ok := l.at[shard]
 	if !ok {
 		if l.at == nil {
-			l.at = map[bell]int{}
+			l.at = map[feedShard]int{}
 		}
 		n = len(l.batches)
 		l.at[shard] = n
@@ -49,8 +49,8 @@ func shardOf(tail []byte) int {
 	return int(binary.BigEndian.Uint16(tail)) * feedShards >> 16
 }
 
-func journalOf(b bell) journal.Journal {
-	return journal.Journal{Prefix: append(idKey(journalKind, b.table), byte(b.shard))}
+func journalOf(f feedShard) journal.Journal {
+	return journal.Journal{Prefix: append(idKey(journalKind, f.table), byte(f.shard))}
 }
 
 // A change is stored as a version, whether it expired, and the two items, each

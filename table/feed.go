@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -14,44 +13,18 @@ import (
 )
 
 const (
-	maxEntries = 1000            // of one Read
-	maxBytes   = 4 << 20         // of its bodies
-	lookAgain  = 1 * time.Second // others may write to the same Keys
+	maxEntries = 1000    // of one Read
+	maxBytes   = 4 << 20 // of its bodies
 )
 
-// A bell is one shard of a table's feed, to be rung when something was added.
-type bell struct {
+// A feedShard is one shard of a table's feed.
+type feedShard struct {
 	table uint64
 	shard int
 }
 
-// bells wake those who wait.
-type bells struct {
-	mu      sync.Mutex
-	waiting map[bell]chan struct{} // guarded by mu; closed by ring
-}
-
-// wait returns what is closed at the next ring.
-func (b *bells) wait(at bell) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.waiting == nil {
-		b.waiting = map[bell]chan struct{}{}
-	}
-	if b.waiting[at] == nil {
-		b.waiting[at] = make(chan struct{})
-	}
-	return b.waiting[at]
-}
-
-func (b *bells) ring(at bell) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if c := b.waiting[at]; c != nil {
-		close(c)
-		delete(b.waiting, at)
-	}
-}
+// wake wakes those who wait for a change such as c.
+func (t *Tables) wake(c *change) { t.waiters.Wake(c.def.Ref, strconv.Itoa(shardOf(c.tail))) }
 
 // Shards implements data.Feed: there is always the same number of them, and
 // each holds the changes of a range of the hashes of partition keys. Errors:
@@ -73,22 +46,22 @@ func (t *Tables) Shards(ctx context.Context, r rouse.Ref) ([]data.Shard, error) 
 }
 
 // shard finds the journal of a shard in a transaction.
-func (t *Tables) shard(r rouse.KeyReader, ref rouse.Ref, id string) (*definition, bell, error) {
+func (t *Tables) shard(r rouse.KeyReader, ref rouse.Ref, id string) (*definition, feedShard, error) {
 	d, err := t.load(r, ref)
 	if err != nil {
-		return nil, bell{}, err
+		return nil, feedShard{}, err
 	}
 	at, err := d.shard(id)
 	return d, at, err
 }
 
-func (d *definition) shard(id string) (bell, error) {
+func (d *definition) shard(id string) (feedShard, error) {
 	for i := range feedShards {
 		if strconv.Itoa(i) == id && d.Changes > 0 {
-			return bell{d.ID, i}, nil
+			return feedShard{d.ID, i}, nil
 		}
 	}
-	return bell{}, rouse.Errorf(rouse.NotFound, "read changes", d.Ref.String(), "there is no shard %q; a table that keeps no changes has none", id)
+	return feedShard{}, rouse.Errorf(rouse.NotFound, "read changes", d.Ref.String(), "there is no shard %q; a table that keeps no changes has none", id)
 }
 
 // Read implements data.Feed.
@@ -96,43 +69,11 @@ func (t *Tables) Read(ctx context.Context, q data.FeedQuery) (data.Batch, error)
 	if q.Limit <= 0 || q.Limit > maxEntries {
 		q.Limit = maxEntries
 	}
-	var end <-chan time.Time // made once it has to wait
-	for {
-		b, at, rung, err := t.read(ctx, q)
-		if err != nil || len(b.Entries) > 0 || q.Wait <= 0 {
-			return b, err
-		}
-		if end == nil {
-			timer := time.NewTimer(q.Wait)
-			defer timer.Stop()
-			end = timer.C
-		}
-		again := time.NewTimer(lookAgain)
-		select {
-		case <-rung:
-		case <-again.C:
-		case <-end:
-			again.Stop()
-			return b, nil
-		case <-ctx.Done():
-			again.Stop()
-			return b, rouse.Errorf(rouse.Unavailable, "read changes", at, "%w", ctx.Err())
-		}
-		again.Stop()
-	}
+	return t.waiters.Read(ctx, q, t.read)
 }
 
-// read looks once. What it returns to wait for was there before it looked.
-func (t *Tables) read(ctx context.Context, q data.FeedQuery) (b data.Batch, on string, rung <-chan struct{}, err error) {
-	on = q.Ref.String() + "/" + q.Shard
-	err = t.defined(ctx, []rouse.Ref{q.Ref}, func(defs []*definition) error {
-		at, err := defs[0].shard(q.Shard)
-		rung = t.bells.wait(at)
-		return err
-	})
-	if err != nil {
-		return b, on, nil, err
-	}
+func (t *Tables) read(ctx context.Context, q data.FeedQuery) (b data.Batch, err error) {
+	on := q.Ref.String() + "/" + q.Shard
 	err = t.keys.View(ctx, func(r rouse.KeyReader) error {
 		d, at, err := t.shard(r, q.Ref, q.Shard)
 		if err != nil {
@@ -157,7 +98,7 @@ func (t *Tables) read(ctx context.Context, q data.FeedQuery) (b data.Batch, on s
 		t.describe(&b, d, q.Shard, entries)
 		return nil
 	})
-	return b, on, rung, err
+	return b, err
 }
 
 // describe puts what was read into b.

@@ -193,7 +193,7 @@ func TestPutOverExpiredIsAnInsert(t *testing.T) {
 func TestReadWaitsForAChange(t *testing.T) {
 	ts, _, keys := open(t)
 	create(t, ts, data.Table{Changes: rouse.Duration(time.Hour)})
-	other := table.New(table.Config{Keys: keys}) // another node: it rings no bell here
+	other := table.New(table.Config{Keys: keys}) // another node: it wakes nobody here
 	for n, writer := range []*table.Tables{ts, other} {
 		var wg sync.WaitGroup
 		got := make(chan data.Entry, 4)

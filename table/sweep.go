@@ -25,15 +25,15 @@ func (t *Tables) expire(ctx context.Context) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
-		var rung []bell
+		var gone []*change
 		if err := t.keys.Update(ctx, func(w rouse.KeyWriter) (err error) {
-			rung, err = t.removeExpired(w, due)
+			gone, err = t.removeExpired(w, due)
 			return err
 		}); err != nil {
 			return err
 		}
-		for _, b := range rung {
-			t.bells.ring(b)
+		for _, c := range gone {
+			t.wake(c)
 		}
 		if len(due) < stepSize {
 			return nil
@@ -42,8 +42,8 @@ func (t *Tables) expire(ctx context.Context) error {
 }
 
 // removeExpired removes the items of expiry keys, or the keys alone where they
-// are of what is not there any more.
-func (t *Tables) removeExpired(w rouse.KeyWriter, due []rouse.Pair) (rung []bell, err error) {
+// are of what is not there any more. It returns what has gone.
+func (t *Tables) removeExpired(w rouse.KeyWriter, due []rouse.Pair) (gone []*change, err error) {
 	ids := make([]uint64, len(due))
 	for i, p := range due {
 		_, ids[i], _, _ = readExpiry(p.Key)
@@ -79,9 +79,9 @@ func (t *Tables) removeExpired(w rouse.KeyWriter, due []rouse.Pair) (rung []bell
 		}
 		c.gone = true
 		c.store(w, &log)
-		rung = append(rung, bell{c.def.ID, shardOf(c.tail)})
+		gone = append(gone, c)
 	}
-	return rung, log.append(w)
+	return gone, log.append(w)
 }
 
 // byID finds definitions by their ids; those of removed tables are missing.
@@ -212,7 +212,7 @@ func (t *Tables) tend(ctx context.Context) error {
 func (t *Tables) trim(ctx context.Context, d *definition) error {
 	before := t.now().Add(-time.Duration(max(d.Changes, 0)))
 	for shard := range feedShards {
-		j := journalOf(bell{d.ID, shard})
+		j := journalOf(feedShard{d.ID, shard})
 		if old, err := t.anyOlder(ctx, j, before); err != nil || !old {
 			if err != nil {
 				return err

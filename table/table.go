@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/stream/journal"
 )
 
 const (
@@ -37,7 +38,7 @@ type Tables struct {
 	maxItem  int
 	interval time.Duration
 	cache    cache
-	bells    bells
+	waiters  journal.Waiters
 	work     chan struct{} // holds one where Run has something to do
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
 	"github.com/rouse-run/rouse/table"
 )
 
@@ -42,15 +41,7 @@ func (c *clock) add(d time.Duration) {
 func open(t testing.TB) (*table.Tables, *clock, rouse.Keys) {
 	t.Helper()
 	c := &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	keys, err := store.Keys(t.Context(), "table")
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := drivers.Site(t).Keys(t, "table")
 	return table.New(table.Config{Keys: keys, Now: c.Now}), c, keys
 }
 

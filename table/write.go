@@ -172,7 +172,7 @@ func (t *Tables) Transact(ctx context.Context, ws []data.Write) ([]data.Written,
 	out := make([]data.Written, len(cs))
 	for i, c := range cs {
 		if c.def.Changes > 0 && c.op != data.WriteCheck {
-			t.bells.ring(bell{c.def.ID, shardOf(c.tail)})
+			t.wake(c)
 		}
 		if out[i], err = c.written(); err != nil {
 			return nil, err

@@ -51,16 +51,13 @@ func New(c Config) *Inbox {
 	if c.Keep == 0 {
 		c.Keep = 7 * 24 * time.Hour
 	}
-	if c.Poll == 0 {
-		c.Poll = time.Second
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Inbox{Config: c}
+	return &Inbox{Config: c, waiters: journal.Waiters{Look: c.Poll}}
 }
 
 // A stored is what the journal holds of one event.
@@ -150,12 +147,12 @@ func (b *Inbox) Add(ctx context.Context, from rouse.Ref, es []rouse.Event, state
 		return nil
 	})
 	if err == nil {
-		b.waiters.Wake(newsOf(from.Namespace, shard))
+		b.waiters.Wake(feedOf(from.Namespace), strconv.Itoa(shard))
 	}
 	return err
 }
 
-func newsOf(ns rouse.Namespace, shard int) string { return fmt.Sprintf("%d/%s", shard, ns) }
+func feedOf(ns rouse.Namespace) rouse.Ref { return rouse.Ref{Namespace: ns, Name: Name} }
 
 // State returns what was stored last for a trigger; nil where there is nothing.
 func (b *Inbox) State(ctx context.Context, from rouse.Ref) (state []byte, err error) {
@@ -245,36 +242,10 @@ func (b *Inbox) Read(ctx context.Context, q data.FeedQuery) (data.Batch, error) 
 	if q.Limit <= 0 {
 		q.Limit = 1000
 	}
-	var end <-chan time.Time
-	if q.Wait > 0 {
-		timer := time.NewTimer(q.Wait)
-		defer timer.Stop()
-		end = timer.C
-	}
-	for {
-		news, done := b.waiters.Wait(newsOf(q.Ref.Namespace, shard))
-		batch, err := b.read(ctx, q, shard)
-		if err != nil || len(batch.Entries) > 0 || q.Wait <= 0 {
-			done()
-			return batch, err
-		}
-		q.After = batch.After
-		ended := false
-		again := time.NewTimer(b.Poll)
-		select {
-		case <-news:
-		case <-again.C:
-		case <-end:
-			ended = true
-		case <-ctx.Done():
-			ended, err = true, ctx.Err()
-		}
-		again.Stop()
-		done()
-		if ended {
-			return batch, err
-		}
-	}
+	q.Ref, q.Shard = feedOf(q.Ref.Namespace), strconv.Itoa(shard)
+	return b.waiters.Read(ctx, q, func(ctx context.Context, q data.FeedQuery) (data.Batch, error) {
+		return b.read(ctx, q, shard)
+	})
 }
 
 // maxRead is about how many bytes of events one Read returns.

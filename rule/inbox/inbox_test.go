@@ -9,7 +9,6 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
-	"github.com/rouse-run/rouse/store/sqlite"
 )
 
 // A clock stands until it is moved.
@@ -32,21 +31,8 @@ func (c *clock) advance(d time.Duration) {
 
 func open(t *testing.T) (*Inbox, *clock) {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	keys, err := s.Keys(t.Context(), "event")
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &clock{at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
-	return New(Config{Keys: keys, Now: c.now, Poll: time.Hour}), c
+	return New(Config{Keys: drivers.Site(t).Keys(t, "event"), Now: c.now, Poll: time.Hour}), c
 }
 
 var door = rouse.Ref{Namespace: "default", Name: "door"}

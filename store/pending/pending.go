@@ -146,12 +146,12 @@ func (w *Writer) Get(keys ...[]byte) ([][]byte, error) {
 	return values, err
 }
 
-// Count implements rouse.KeyReader. It reads the values of changed keys only.
+// Count implements rouse.KeyReader. It reads the values of changed keys only,
+// but where something was cleared.
 func (w *Writer) Count(from, to []byte) (int64, error) {
 	s := rouse.Span{From: from, To: to}
 	if w.clears(s) {
-		ps, err := w.Scan(s)
-		return int64(len(ps)), err
+		return w.countPairs(s)
 	}
 	n, err := w.base.Count(from, to)
 	mine := w.within(s)
@@ -164,8 +164,7 @@ func (w *Writer) Count(from, to []byte) (int64, error) {
 	}
 	stored, err := w.base.Get(keys...)
 	if err != nil { // one that is damaged can't be told from one that is not there
-		ps, err := w.Scan(s)
-		return int64(len(ps)), err
+		return w.countPairs(s)
 	}
 	for i, k := range mine {
 		if stored[i] != nil {
@@ -176,6 +175,15 @@ func (w *Writer) Count(from, to []byte) (int64, error) {
 		}
 	}
 	return n, nil
+}
+
+// countPairs counts what Scan returns, damaged ones as well.
+func (w *Writer) countPairs(s rouse.Span) (int64, error) {
+	ps, err := w.Scan(s)
+	if damaged(err) {
+		err = nil
+	}
+	return int64(len(ps)), err
 }
 
 // clears reports whether something in s was cleared.
@@ -206,7 +214,6 @@ func (w *Writer) Scan(s rouse.Span) ([]rouse.Pair, error) {
 		slices.Reverse(mine)
 	}
 	m := merge{w: w, span: s, mine: mine}
-	var errs []error
 	for rest := s; !m.full() && w.skip(&rest); {
 		if s.Limit > 0 { // as many as there may be among them that are gone or changed
 			rest.Limit = s.Limit + min(len(m.mine), 64)
@@ -214,9 +221,6 @@ func (w *Writer) Scan(s rouse.Span) ([]rouse.Pair, error) {
 		stored, err := w.base.Scan(rest)
 		if err != nil && !damaged(err) {
 			return m.out, err
-		}
-		if err != nil {
-			errs = append(errs, err)
 		}
 		for _, p := range stored {
 			m.add(p)
@@ -231,7 +235,24 @@ func (w *Writer) Scan(s rouse.Span) ([]rouse.Pair, error) {
 		}
 	}
 	m.rest()
-	return m.out, errors.Join(errs...)
+	return m.out, w.damage(m.out)
+}
+
+// damage returns the Error of those pairs that are damaged. That of a Scan would
+// be of others as well: of those that are written over or gone by now, and of
+// those that follow what was asked for.
+func (w *Writer) damage(ps []rouse.Pair) error {
+	var keys [][]byte
+	for _, p := range ps {
+		if p.Value == nil {
+			keys = append(keys, p.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := w.base.Get(keys...)
+	return err
 }
 
 // skip moves the end at which s is read out of what was cleared, and reports

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"hash/crc32"
 	"io/fs"
 	"syscall"
 
@@ -12,13 +11,6 @@ import (
 
 	"github.com/rouse-run/rouse"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// checksum is a column's value: SQLite has no unsigned integers.
-func checksum(b []byte) int64 { return int64(crcUpdate(0, b)) }
-
-func crcUpdate(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
 
 // damaged says that a stored payload is not what was written.
 func damaged(op, row string) *rouse.Error {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/meta"
+	"github.com/rouse-run/rouse/queue"
 )
 
 const childEnv = "ROUSE_TEST_STORE_DIR"
@@ -46,15 +47,40 @@ func work(ctx context.Context, dir string) error {
 		defer mu.Unlock()
 		fmt.Printf(format+"\n", args...)
 	}
+	e, err := openEngines(ctx, s, nil)
+	if err != nil {
+		return err
+	}
 	ended := make(chan error)
 	for w := range 4 {
 		who := fmt.Sprintf("%d.%d", os.Getpid(), w)
-		go func() { ended <- sendAndDelete(ctx, s.Queue(), who, say) }()
+		go func() { ended <- sendAndDelete(ctx, e.queue, who, say) }()
 		go func() { ended <- postMany(ctx, s.Records(), who, say) }()
-		go func() { ended <- changeOne(ctx, s.Meta(), who, say) }()
-		go func() { ended <- count(ctx, s, who, say) }()
+		go func() { ended <- changeOne(ctx, e.meta, who, say) }()
+		go func() { ended <- count(ctx, e.keys, who, say) }()
 	}
 	return <-ended
+}
+
+// engines are what stands on a store: one of each, and a map of its own.
+type engines struct {
+	meta  rouse.Meta
+	queue rouse.Queue
+	keys  rouse.Keys
+	close func() error
+}
+
+// openEngines makes those of a store; now may be nil.
+func openEngines(ctx context.Context, s *Store, now func() time.Time) (engines, error) {
+	var ks [3]rouse.Keys
+	for i, name := range []string{"meta", "queue", "k"} {
+		var err error
+		if ks[i], err = s.Keys(ctx, name); err != nil {
+			return engines{}, err
+		}
+	}
+	queues := queue.New(queue.Config{Keys: ks[1], Now: now})
+	return engines{meta.New(ks[0]), queues.Plain(), ks[2], queues.Close}, nil
 }
 
 func sendAndDelete(ctx context.Context, q rouse.Queue, who string, say func(string, ...any)) error {
@@ -115,11 +141,7 @@ func changeOne(ctx context.Context, m rouse.Meta, who string, say func(string, .
 
 // count makes a key for each number up to which it has counted, and keeps the
 // number beside them.
-func count(ctx context.Context, s *Store, who string, say func(string, ...any)) error {
-	k, err := s.Keys(ctx, "k")
-	if err != nil {
-		return err
-	}
+func count(ctx context.Context, k rouse.Keys, who string, say func(string, ...any)) error {
 	for i := 1; ; i++ {
 		err := k.Update(ctx, func(w rouse.KeyWriter) error {
 			w.Put(fmt.Append(nil, who), fmt.Append(nil, i))
@@ -218,16 +240,25 @@ func (o *outcome) compare(t *testing.T, dir string) {
 	t.Helper()
 	s := openStore(t, dir)
 	defer closeStore(t, s)
-	o.compareQueue(t, s)
+	// Whatever the children have leased is theirs no more.
+	later := time.Now().Add(2 * time.Hour)
+	e, err := openEngines(t.Context(), s, func() time.Time { return later })
+	check(t, err)
+	o.compareQueue(t, e.queue)
+	check(t, e.close())
 	o.compareRecords(t, s)
-	o.compareKeys(t, s)
+	o.compareKeys(t, e.keys)
 	for who, revision := range o.changed {
-		d, err := s.Meta().Get(t.Context(), "k", rouse.Ref{Namespace: "n", Name: who})
+		d, err := e.meta.Get(t.Context(), "k", rouse.Ref{Namespace: "n", Name: who})
 		if err != nil || d.Revision < revision || string(d.Data) != fmt.Sprint(d.Revision) {
 			t.Errorf("document %s is at revision %d with %q, %v; %d was acknowledged", who, d.Revision, d.Data, err, revision)
 		}
 	}
-	for _, f := range []*file{s.meta.file, s.queue.file, s.records.periods[0].file} {
+	files := []*file{s.records.periods[0].file}
+	for _, k := range s.keys {
+		files = append(files, k.file)
+	}
+	for _, f := range files {
 		var said string
 		check(t, f.read.QueryRow("PRAGMA integrity_check").Scan(&said))
 		if said != "ok" {
@@ -236,15 +267,36 @@ func (o *outcome) compare(t *testing.T, dir string) {
 	}
 }
 
-func (o *outcome) compareQueue(t *testing.T, s *Store) {
+// compareQueue receives all messages, and gives them back.
+func (o *outcome) compareQueue(t *testing.T, q rouse.Queue) {
 	t.Helper()
+	counted, err := q.Stats(t.Context(), "q")
+	check(t, err)
 	has := map[string]int{}
-	check(t, s.queue.file.query(t.Context(), "SELECT b.data FROM message m JOIN body b ON b.id=m.id", nil, func(rows *sql.Rows) error {
-		var b []byte
-		err := rows.Scan(&b)
-		has[string(b)]++
-		return err
-	}))
+	var all []rouse.Lease
+	for {
+		ls, err := q.Receive(t.Context(), "q", 1000, time.Minute)
+		check(t, err)
+		if len(ls) == 0 {
+			break
+		}
+		all = append(all, ls...)
+	}
+	var wg sync.WaitGroup
+	for _, l := range all {
+		has[string(l.Body)]++
+		wg.Go(func() {
+			if _, err := q.Extend(t.Context(), "q", l.Receipt, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	dead, err := q.Dead(t.Context(), "q", 0, 0)
+	check(t, err)
+	if c := counted["q"]; c.Visible != int64(len(all)) || c.Leased != 0 || len(dead) != 0 {
+		t.Errorf("%d messages and %d dead letters, counted as %+v", len(all), len(dead), c)
+	}
 	for b, n := range has {
 		if n != 1 || o.deleted[b] {
 			t.Errorf("message %s is there %d times; deleted: %v", b, n, o.deleted[b])
@@ -257,10 +309,8 @@ func (o *outcome) compareQueue(t *testing.T, s *Store) {
 	}
 }
 
-func (o *outcome) compareKeys(t *testing.T, s *Store) {
+func (o *outcome) compareKeys(t *testing.T, k rouse.Keys) {
 	t.Helper()
-	k, err := s.Keys(t.Context(), "k")
-	check(t, err)
 	check(t, k.View(t.Context(), func(r rouse.KeyReader) error {
 		for who, acknowledged := range o.counted {
 			v, err := r.Get([]byte(who))
@@ -390,11 +440,12 @@ func TestFullDisk(t *testing.T) {
 	s := openStore(t, filepath.Join(mount, "data"))
 	defer closeStore(t, s)
 	doc := rouse.Ref{Namespace: "n", Name: "d"}
-	keys, err := s.Keys(t.Context(), "k")
+	e, err := openEngines(t.Context(), s, nil)
 	check(t, err)
+	defer func() { check(t, e.close()) }()
 	changes := []func(i int) error{
 		func(i int) error {
-			_, err := s.Queue().Send(t.Context(), "q", []rouse.Message{{Body: make([]byte, 50_000)}})
+			_, err := e.queue.Send(t.Context(), "q", []rouse.Message{{Body: make([]byte, 50_000)}})
 			return err
 		},
 		func(i int) error {
@@ -403,10 +454,10 @@ func TestFullDisk(t *testing.T) {
 			return s.Records().Post(t.Context(), as, nil)
 		},
 		func(i int) error {
-			return s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: doc, Revision: int64(i), Data: make([]byte, 50_000)}})
+			return e.meta.Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: doc, Revision: int64(i), Data: make([]byte, 50_000)}})
 		},
 		func(i int) error {
-			return keys.Update(t.Context(), func(w rouse.KeyWriter) error {
+			return e.keys.Update(t.Context(), func(w rouse.KeyWriter) error {
 				w.Put(fmt.Append(nil, i), make([]byte, 50_000))
 				return nil
 			})
@@ -426,21 +477,21 @@ func TestFullDisk(t *testing.T) {
 	}
 	look := func() {
 		t.Helper()
-		all, err := s.Queue().Stats(t.Context(), "q")
+		all, err := e.queue.Stats(t.Context(), "q")
 		st := all["q"]
 		as, err2 := s.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default", Limit: 1000})
 		check(t, errors.Join(err, err2))
 		if int(st.Visible) != acknowledged[0] || len(as) != acknowledged[1] {
 			t.Errorf("%d messages and %d activations, want %v", st.Visible, len(as), acknowledged)
 		}
-		check(t, keys.View(t.Context(), func(r rouse.KeyReader) error {
+		check(t, e.keys.View(t.Context(), func(r rouse.KeyReader) error {
 			if n, err := r.Count(nil, nil); err != nil || int(n) != acknowledged[3] {
 				t.Errorf("%d keys, %v; want %v", n, err, acknowledged)
 			}
 			return nil
 		}))
 		if acknowledged[2] > 0 {
-			d, err := s.Meta().Get(t.Context(), "k", doc)
+			d, err := e.meta.Get(t.Context(), "k", doc)
 			if err != nil || int(d.Revision) != acknowledged[2] {
 				t.Errorf("revision %d, %v, want %v", d.Revision, err, acknowledged)
 			}
@@ -471,65 +522,66 @@ func flip(t *testing.T, path, text string) {
 func TestAFlippedBitHarmsNoNeighbour(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)
+	e, err := openEngines(t.Context(), s, nil)
+	check(t, err)
 	ref := func(name string) rouse.Ref { return rouse.Ref{Namespace: "default", Name: name} }
 	as := made(s.records.now(), 0, 3, 1, func(n int) string { return fmt.Sprint("f", n) })
 	for i := range as {
 		as[i].Result = fmt.Appendf(nil, "the result number %d", i)
 		ls := []rouse.Line{{Function: as[i].Function, Activation: as[i].ID, Time: as[i].Started, Stream: rouse.Stdout, Text: fmt.Sprint("the line number ", i)}}
 		check(t, s.Records().Post(t.Context(), nil, ls))
-		check(t, s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: ref(fmt.Sprint("f", i)), Data: fmt.Append(nil, "the document number ", i)}}))
+		check(t, e.meta.Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: ref(fmt.Sprint("f", i)), Data: fmt.Append(nil, "the document number ", i)}}))
 	}
 	check(t, s.Records().Post(t.Context(), as, nil))
-	_, err := s.Queue().Send(t.Context(), "q", []rouse.Message{
+	_, err = e.queue.Send(t.Context(), "q", []rouse.Message{
 		{Body: []byte("the message number 0")}, {Body: []byte("the message number 1")}, {Body: []byte("the message number 2")}})
 	check(t, err)
-	k, err := s.Keys(t.Context(), "k")
-	check(t, err)
-	check(t, k.Update(t.Context(), func(w rouse.KeyWriter) error {
+	check(t, e.keys.Update(t.Context(), func(w rouse.KeyWriter) error {
 		for _, key := range []string{"a", "b", "c"} {
 			w.Put([]byte(key), []byte("the value of "+key))
 		}
 		return nil
 	}))
 	records := s.records.periods[0].file.path
+	check(t, e.close())
 	closeStore(t, s)
 	flip(t, filepath.Join(dir, "keys-k.db"), "the value of b")
-	flip(t, filepath.Join(dir, "meta.db"), "the document number 1")
-	flip(t, filepath.Join(dir, "queue.db"), "the message number 0")
+	flip(t, filepath.Join(dir, "keys-meta.db"), "the document number 1")
+	flip(t, filepath.Join(dir, "keys-queue.db"), "the message number 0")
 	flip(t, records, "the result number 1")
 	flip(t, records, "the line number 1")
 
 	s = openStore(t, dir)
 	defer closeStore(t, s)
+	e, err = openEngines(t.Context(), s, nil)
+	check(t, err)
+	defer func() { check(t, e.close()) }()
 	damagedOn := func(err error, row string) {
 		t.Helper()
 		if err == nil || rouse.KindOf(err) != rouse.Internal || !strings.Contains(err.Error(), row) {
 			t.Errorf("error %v, want an internal one that names %s", err, row)
 		}
 	}
-	_, err = s.Meta().Get(t.Context(), "k", ref("f1"))
+	_, err = e.meta.Get(t.Context(), "k", ref("f1"))
 	damagedOn(err, "default/f1")
-	docs, err := s.Meta().List(t.Context(), rouse.DocQuery{Kind: "k", Namespace: "default"})
+	docs, err := e.meta.List(t.Context(), rouse.DocQuery{Kind: "k", Namespace: "default"})
 	damagedOn(err, "default/f1")
 	if len(docs) != 2 || docs[1].Ref.Name != "f2" {
 		t.Errorf("documents %v, want the other two", docs)
 	}
 
-	ls, err := s.Queue().Receive(t.Context(), "q", 1, time.Minute)
+	ls, err := e.queue.Receive(t.Context(), "q", 1, time.Minute)
 	if err != nil || len(ls) != 1 || string(ls[0].Body) != "the message number 1" {
 		t.Errorf("received %v, %v; want the one after the damaged one", ls, err)
 	}
-	dead, err := s.Queue().Dead(t.Context(), "q", 0, 10)
+	dead, err := e.queue.Dead(t.Context(), "q", 0, 10)
 	if err != nil || len(dead) != 1 || !strings.Contains(dead[0].Reason, "damaged") || dead[0].Body != nil {
 		t.Errorf("dead letters %+v, %v; want the damaged one", dead, err)
 	}
-	if n, err := s.Queue().Redrive(t.Context(), "q", nil); n != 0 || err != nil {
+	if n, err := e.queue.Redrive(t.Context(), "q", nil); n != 0 || err != nil {
 		t.Errorf("%d were sent again, %v; want none that is damaged", n, err)
 	}
 
-	if k, err = s.Keys(t.Context(), "k"); err != nil {
-		t.Fatal(err)
-	}
 	look := func(r rouse.KeyReader) {
 		values, err := r.Get([]byte("a"), []byte("b"), []byte("c"))
 		damagedOn(err, "key 62")
@@ -542,8 +594,16 @@ func TestAFlippedBitHarmsNoNeighbour(t *testing.T) {
 			t.Errorf("pairs %q", ps)
 		}
 	}
-	check(t, k.View(t.Context(), func(r rouse.KeyReader) error { look(r); return nil }))
-	check(t, k.Update(t.Context(), func(w rouse.KeyWriter) error { look(w); w.Put([]byte("d"), nil); return nil }))
+	check(t, e.keys.View(t.Context(), func(r rouse.KeyReader) error { look(r); return nil }))
+	check(t, e.keys.Update(t.Context(), func(w rouse.KeyWriter) error { look(w); w.Put([]byte("d"), nil); return nil }))
+	check(t, e.keys.Update(t.Context(), func(w rouse.KeyWriter) error {
+		w.Put([]byte("b"), []byte("anew"))
+		ps, err := w.Scan(rouse.Span{})
+		if len(ps) != 4 || string(ps[1].Value) != "anew" {
+			t.Errorf("pairs %q", ps)
+		}
+		return err
+	}))
 
 	_, err = s.Records().Activation(t.Context(), as[1].ID)
 	damagedOn(err, records)

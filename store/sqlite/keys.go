@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"slices"
 
@@ -53,8 +54,11 @@ func openKeys(ctx context.Context, c Config, name string) (*keys, error) {
 	return &keys{f}, nil
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// pairSum is a column's value: SQLite has no unsigned integers.
 func pairSum(key, value []byte) int64 {
-	return int64(crcUpdate(crcUpdate(0, key), value))
+	return int64(crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value))
 }
 
 // View implements rouse.Keys.

@@ -1,5 +1,5 @@
 // Package sqlite keeps what the platform remembers in SQLite files, one folder
-// of them: deployed documents, queued messages and the records of what ran.
+// of them: maps of keys, and the records of what ran.
 //
 // Each file has one goroutine that writes. It commits everything that queued up
 // during its last commit in one transaction with one fsync, and only then tells
@@ -40,8 +40,6 @@ type Config struct {
 // concurrently.
 type Store struct {
 	lock    *os.File
-	meta    *meta
-	queue   *queue
 	records *records
 	config  Config
 
@@ -74,22 +72,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if s.lock, err = lockFolder(dir); err != nil {
 		return nil, err
 	}
-	if s.meta, err = openMeta(ctx, c); err == nil {
-		if s.queue, err = openQueue(ctx, c); err == nil {
-			s.records, err = openRecords(ctx, c)
-		}
-	}
-	if err != nil {
+	if s.records, err = openRecords(ctx, c); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
-
-// Meta returns the documents.
-func (s *Store) Meta() rouse.Meta { return s.meta }
-
-// Queue returns the messages.
-func (s *Store) Queue() rouse.Queue { return s.queue }
 
 // Records returns what ran.
 func (s *Store) Records() rouse.Records { return s.records }
@@ -132,12 +119,6 @@ func (s *Store) close() error {
 	s.mu.Unlock()
 	if s.records != nil {
 		errs = append(errs, s.records.close())
-	}
-	if s.queue != nil {
-		errs = append(errs, s.queue.file.close())
-	}
-	if s.meta != nil {
-		errs = append(errs, s.meta.file.close())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

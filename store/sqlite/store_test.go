@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/meta"
 	"github.com/rouse-run/rouse/store/block"
 )
 
@@ -40,13 +41,33 @@ func check(t testing.TB, err error) {
 	}
 }
 
-func body(text string) []rouse.Message { return []rouse.Message{{Body: []byte(text)}} }
+func keysOf(t testing.TB, s *Store, name string) *keys {
+	t.Helper()
+	k, err := s.Keys(t.Context(), name)
+	check(t, err)
+	return k.(*keys)
+}
+
+// put stores an empty value.
+func put(ctx context.Context, k rouse.Keys, key string) error {
+	return k.Update(ctx, func(w rouse.KeyWriter) error { w.Put([]byte(key), nil); return nil })
+}
+
+// keyCount is how many keys there are.
+func keyCount(ctx context.Context, k rouse.Keys) (n int64, err error) {
+	err = k.View(ctx, func(r rouse.KeyReader) (err error) {
+		n, err = r.Count(nil, nil)
+		return err
+	})
+	return n, err
+}
 
 func TestFilesAreTheirOwnersAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "data?x=1#%41[*]") // what a URL or a pattern would trip over
 	s := openStore(t, dir)
-	_, err := s.Queue().Send(t.Context(), "q", body("a"))
-	check(t, err)
+	for _, name := range []string{"meta", "queue"} {
+		check(t, put(t.Context(), keysOf(t, s, name), "a"))
+	}
 	check(t, s.Records().Post(t.Context(), made(s.records.now(), 0, 1, 1, hot), nil))
 	seen := 0
 	check(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -87,12 +108,21 @@ func TestAFolderIsOpenedOnce(t *testing.T) {
 }
 
 func TestANewerSchemaIsRefused(t *testing.T) {
-	for _, name := range []string{"meta.db", "queue.db", "records-20260304.db"} {
+	open := func(dir string) error {
+		s, err := Open(t.Context(), Config{Dir: dir})
+		if err != nil {
+			return err
+		}
+		_, err = s.Keys(t.Context(), "k")
+		closeStore(t, s)
+		return err
+	}
+	for _, name := range []string{"keys-k.db", "records-20260304.db"} {
 		dir := t.TempDir()
 		p, err := openPeriod(t.Context(), dir, "20260304")
 		check(t, err)
 		check(t, p.file.close())
-		closeStore(t, openStore(t, dir))
+		check(t, open(dir))
 		path := filepath.Join(dir, name)
 		db, err := connect(path, 1)
 		check(t, err)
@@ -100,7 +130,7 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 		check(t, errors.Join(err, db.Close()))
 		before, err := os.ReadFile(path)
 		check(t, err)
-		_, err = Open(t.Context(), Config{Dir: dir})
+		err = open(dir)
 		if rouse.KindOf(err) != rouse.Invalid || !strings.Contains(err.Error(), "99") || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v, want one that names the file and its version", err)
 		}
@@ -112,22 +142,32 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 
 func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(dir, "meta.db"), bytes.Repeat([]byte("nonsense"), 1000), 0o600))
-	_, err := Open(t.Context(), Config{Dir: dir})
-	if rouse.KindOf(err) != rouse.Internal || !strings.Contains(err.Error(), "meta.db") || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("error %v, want one that names the damaged file", err)
+	s := openStore(t, dir)
+	defer closeStore(t, s)
+	for _, name := range []string{"keys-k.db", "records-20260304.db"} {
+		check(t, os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte("nonsense"), 1000), 0o600))
 	}
+	refused := func(err error, name string) {
+		t.Helper()
+		if rouse.KindOf(err) != rouse.Internal || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("error %v, want one that names the damaged file", err)
+		}
+	}
+	_, err := s.Keys(t.Context(), "k")
+	refused(err, "keys-k.db")
+	_, err = openPeriod(t.Context(), dir, "20260304")
+	refused(err, "records-20260304.db")
+	check(t, put(t.Context(), keysOf(t, s, "other"), "a"))
 }
 
 func TestAFileThatACrashLeftEmptyIsMadeAnew(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"meta.db", "queue.db", "records-20260304.db"} {
+	for _, name := range []string{"keys-k.db", "records-20260304.db"} {
 		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}
 	s := openStore(t, dir)
 	defer closeStore(t, s)
-	_, err := s.Queue().Send(t.Context(), "q", body("a"))
-	check(t, err)
+	check(t, put(t.Context(), keysOf(t, s, "k"), "a"))
 	check(t, s.Records().Post(t.Context(), made(s.records.now(), 0, 1, 1, hot), nil))
 }
 
@@ -159,35 +199,36 @@ func waiting(f *file, n int) {
 func TestAContextThatEndsWhileAChangeWaits(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	defer closeStore(t, s)
-	release := hold(t, s.queue.file)
+	k := keysOf(t, s, "k")
+	release := hold(t, k.file)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() {
-		_, err := s.Queue().Send(ctx, "q", body("a"))
-		done <- err
-	}()
-	waiting(s.queue.file, 1)
+	go func() { done <- put(ctx, k, "a") }()
+	waiting(k.file, 1)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) || rouse.KindOf(err) != rouse.Unavailable {
 		t.Errorf("error %v, want an unavailable one of the context", err)
 	}
-	release() // only now: Send did not wait for the writer
-	_, err := s.Queue().Send(t.Context(), "q", body("b"))
-	check(t, err)
-	ls, err := s.Queue().Receive(t.Context(), "q", 10, 1)
-	if len(ls) != 1 || err != nil || string(ls[0].Body) != "b" {
-		t.Errorf("received %v, %v; want what was not withdrawn", ls, err)
-	}
+	release() // only now: Update did not wait for the writer
+	check(t, put(t.Context(), k, "b"))
+	check(t, k.View(t.Context(), func(r rouse.KeyReader) error {
+		ps, err := r.Scan(rouse.Span{})
+		if len(ps) != 1 || string(ps[0].Key) != "b" {
+			t.Errorf("pairs %q; want what was not withdrawn", ps)
+		}
+		return err
+	}))
 }
 
 func TestEachOfABatchHasItsOwnOutcome(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	defer closeStore(t, s)
-	f := s.meta.file
+	k := keysOf(t, s, "k")
+	f, m := k.file, meta.New(k)
 	release := hold(t, f)
 	change := func(name string, revision int64) error {
 		r := rouse.Ref{Namespace: "n", Name: name}
-		return s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: r, Revision: revision, Data: []byte("x")},
+		return m.Apply(t.Context(), []rouse.Change{{Kind: "k", Ref: r, Revision: revision, Data: []byte("x")},
 			{Kind: "k", Ref: rouse.Ref{Namespace: "n", Name: name + "2"}, Revision: revision, Data: []byte("x")}})
 	}
 	done := make(map[string]chan error)
@@ -202,10 +243,10 @@ func TestEachOfABatchHasItsOwnOutcome(t *testing.T) {
 		start(fmt.Sprint("conflict", i), func() error { return change(fmt.Sprint("conflict", i), 7) })
 		start(fmt.Sprint("broken", i), func() error {
 			return f.update(t.Context(), func(x *tx) error {
-				if _, err := x.exec("INSERT INTO doc VALUES('k', 'n', ?, 1, 1, x'')", fmt.Sprint("broken", i)); err != nil {
+				if _, err := x.exec(putPair, fmt.Append(nil, "broken", i), 1, []byte{}); err != nil {
 					return err
 				}
-				_, err := x.exec("INSERT INTO doc(kind) VALUES(NULL)")
+				_, err := x.exec("INSERT INTO pair(key) VALUES(NULL)")
 				return err
 			})
 		})
@@ -220,9 +261,12 @@ func TestEachOfABatchHasItsOwnOutcome(t *testing.T) {
 			t.Errorf("%s: %v, want a conflict", name, err)
 		}
 	}
-	docs, err := s.Meta().List(t.Context(), rouse.DocQuery{Kind: "k", Namespace: "n"})
+	docs, err := m.List(t.Context(), rouse.DocQuery{Kind: "k", Namespace: "n"})
 	if len(docs) != 10 || err != nil {
 		t.Errorf("%d documents, %v; want the two of each of the five that went well", len(docs), err)
+	}
+	if n, err := keyCount(t.Context(), k); n != 10 || err != nil {
+		t.Errorf("%d keys, %v; want none of what broke", n, err)
 	}
 }
 
@@ -230,31 +274,31 @@ func TestCloseCommitsWhatWaitsAndRefusesTheRest(t *testing.T) {
 	dir := t.TempDir()
 	before := runtime.NumGoroutine()
 	s := openStore(t, dir)
-	release := hold(t, s.queue.file)
+	k := keysOf(t, s, "k")
+	release := hold(t, k.file)
 	sent := make(chan error, 20)
-	for range 20 {
-		go func() {
-			_, err := s.Queue().Send(context.Background(), "q", body("a"))
-			sent <- err
-		}()
+	for i := range 20 {
+		go func() { sent <- put(context.Background(), k, fmt.Sprint(i)) }()
 	}
-	waiting(s.queue.file, 20)
+	waiting(k.file, 20)
 	closed := make(chan error)
 	go func() { closed <- s.Close() }()
-	<-s.queue.file.closing
+	<-k.file.closing
 	release()
 	check(t, <-closed)
 	for range 20 {
 		check(t, <-sent)
 	}
-	_, err := s.Queue().Send(t.Context(), "q", body("late"))
-	if rouse.KindOf(err) != rouse.Unavailable {
+	if err := put(t.Context(), k, "late"); rouse.KindOf(err) != rouse.Unavailable {
 		t.Errorf("error %v, want unavailable", err)
 	}
 	if err := s.Records().Post(t.Context(), made(s.records.now(), 0, 1, 1, hot), nil); rouse.KindOf(err) != rouse.Unavailable {
 		t.Errorf("error %v, want unavailable", err)
 	}
-	if _, err := s.Queue().Stats(t.Context(), "q"); rouse.KindOf(err) != rouse.Unavailable || err == nil {
+	if _, err := keyCount(t.Context(), k); rouse.KindOf(err) != rouse.Unavailable || err == nil {
+		t.Errorf("error %v, want unavailable", err)
+	}
+	if _, err := s.Keys(t.Context(), "k"); rouse.KindOf(err) != rouse.Unavailable || err == nil {
 		t.Errorf("error %v, want unavailable", err)
 	}
 	check(t, s.Close())
@@ -270,8 +314,8 @@ func TestCloseCommitsWhatWaitsAndRefusesTheRest(t *testing.T) {
 	}
 	s = openStore(t, dir)
 	defer closeStore(t, s)
-	if st, err := s.Queue().Stats(t.Context(), "q"); st["q"].Visible != 20 || err != nil {
-		t.Errorf("stats %+v, %v; want 20 that wait", st, err)
+	if n, err := keyCount(t.Context(), keysOf(t, s, "k")); n != 20 || err != nil {
+		t.Errorf("%d keys, %v; want 20", n, err)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-var keysTests = map[string]func(*testing.T, *store){
-	"no value is nil and an empty one is not": func(t *testing.T, s *store) {
+var keysTests = map[string]func(*testing.T, *subject[Store]){
+	"no value is nil and an empty one is not": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		update(t, k, func(w rouse.KeyWriter) error {
 			w.Put([]byte("nil"), nil)
@@ -34,7 +34,7 @@ var keysTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"keys sort by bytes": func(t *testing.T, s *store) {
+	"keys sort by bytes": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		sorted := []string{"", "\x00", "\x00\x00", "\x00\xff", "A", "B", "a", "a\x00", "ab", "b", "\x7f", "\x80", "ä", "\xff", "\xff\xff"}
 		slices.Sort(sorted)
@@ -48,7 +48,7 @@ var keysTests = map[string]func(*testing.T, *store){
 		slices.Reverse(sorted)
 		wantKeys(t, scan(t, k, rouse.Span{Reverse: true}), sorted...)
 	},
-	"a span has its ends and its bounds": func(t *testing.T, s *store) {
+	"a span has its ends and its bounds": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		put10(t, k)
 		for _, c := range []struct {
@@ -87,7 +87,7 @@ var keysTests = map[string]func(*testing.T, *store){
 			}))
 		}
 	},
-	"clear deletes a span": func(t *testing.T, s *store) {
+	"clear deletes a span": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		put10(t, k)
 		update(t, k, func(w rouse.KeyWriter) error { w.Clear([]byte("3"), []byte("6")); return nil })
@@ -101,7 +101,7 @@ var keysTests = map[string]func(*testing.T, *store){
 		update(t, k, func(w rouse.KeyWriter) error { w.Clear(nil, nil); w.Put([]byte("n"), nil); return nil })
 		wantKeys(t, scan(t, k, rouse.Span{}), "n")
 	},
-	"a large page comes whole": func(t *testing.T, s *store) {
+	"a large page comes whole": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		var want []string
 		update(t, k, func(w rouse.KeyWriter) error {
@@ -121,7 +121,7 @@ var keysTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"the largest key and value fit, and larger ones do not": func(t *testing.T, s *store) {
+	"the largest key and value fit, and larger ones do not": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		key, value := bytes.Repeat([]byte{0xff}, 1024), bytes.Repeat([]byte("v"), 32<<20)
 		update(t, k, func(w rouse.KeyWriter) error { w.Put(key, value); w.Put([]byte("a"), nil); return nil })
@@ -140,7 +140,7 @@ var keysTests = map[string]func(*testing.T, *store){
 		wantValues(t, get(t, k, "a", "beside", string(key)+"x"), []byte{}, nil, nil)
 		update(t, k, func(w rouse.KeyWriter) error { w.Clear(nil, nil); return nil })
 	},
-	"an error of f changes nothing and comes back as it is": func(t *testing.T, s *store) {
+	"an error of f changes nothing and comes back as it is": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		put10(t, k)
 		for _, no := range []error{errors.New("no"), rouse.Errorf(rouse.Conflict, "test", "it", "no"), context.Canceled} {
@@ -159,7 +159,7 @@ var keysTests = map[string]func(*testing.T, *store){
 		}
 		wantKeys(t, scan(t, k, rouse.Span{}), letters("0123456789")...)
 	},
-	"neighbours are not harmed by one that fails": func(t *testing.T, s *store) {
+	"neighbours are not harmed by one that fails": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		no := errors.New("no")
 		var want []string
@@ -188,7 +188,7 @@ var keysTests = map[string]func(*testing.T, *store){
 		wg.Wait()
 		wantKeys(t, scan(t, k, rouse.Span{}), want...)
 	},
-	"what is read may be kept": func(t *testing.T, s *store) {
+	"what is read may be kept": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		put10(t, k)
 		kept := scan(t, k, rouse.Span{})
@@ -208,7 +208,7 @@ var keysTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"transactions do as a sorted list does": func(t *testing.T, s *store) {
+	"transactions do as a sorted list does": func(t *testing.T, s *subject[Store]) {
 		for seed := range uint64(3) {
 			compareWithModel(t, s, seed)
 		}
@@ -219,7 +219,7 @@ var keysTests = map[string]func(*testing.T, *store){
 	"a view is one snapshot":         viewIsOneSnapshot,
 	"a view beside writers is whole": viewBesideWriters,
 	"an acknowledged change is seen": changesAreSeen,
-	"a context that has ended does nothing": func(t *testing.T, s *store) {
+	"a context that has ended does nothing": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		put10(t, k)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -236,7 +236,7 @@ var keysTests = map[string]func(*testing.T, *store){
 		}
 		wantKeys(t, scan(t, k, rouse.Span{}), letters("0123456789")...)
 	},
-	"two names are two maps": func(t *testing.T, s *store) {
+	"two names are two maps": func(t *testing.T, s *subject[Store]) {
 		long := string(bytes.Repeat([]byte("n"), 127)) // longer than many a database's names
 		names := []string{"a", "A", "a.b", "a-b", "a_b", long + "1", long + "2"}
 		for _, name := range names {
@@ -251,15 +251,15 @@ var keysTests = map[string]func(*testing.T, *store){
 			}
 		}
 		for _, name := range []string{"", "a/b", "a\"b", "ä"} {
-			_, err := s.Keys(t.Context(), name)
+			_, err := s.it.Keys(t.Context(), name)
 			is(t, err, rouse.Invalid)
 		}
 	},
-	"a name is one map": func(t *testing.T, s *store) {
+	"a name is one map": func(t *testing.T, s *subject[Store]) {
 		put10(t, keysOf(t, s, "k"))
 		wantKeys(t, scan(t, keysOf(t, s, "k"), rouse.Span{}), letters("0123456789")...)
 	},
-	"what was written survives a reopening": func(t *testing.T, s *store) {
+	"what was written survives a reopening": func(t *testing.T, s *subject[Store]) {
 		put10(t, keysOf(t, s, "k"))
 		for range 2 {
 			s.reopen(t)
@@ -270,19 +270,19 @@ var keysTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"a closed store is unavailable": func(t *testing.T, s *store) {
+	"a closed store is unavailable": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		put10(t, k)
-		ok(t, s.Close())
-		ok(t, s.Close())
+		ok(t, s.it.Close())
+		ok(t, s.it.Close())
 		is(t, k.Update(t.Context(), func(w rouse.KeyWriter) error { w.Clear(nil, nil); return nil }), rouse.Unavailable)
 		is(t, k.View(t.Context(), func(r rouse.KeyReader) error { _, err := r.Count(nil, nil); return err }), rouse.Unavailable)
-		_, err := s.Keys(t.Context(), "k")
+		_, err := s.it.Keys(t.Context(), "k")
 		is(t, err, rouse.Unavailable)
-		s.Store = s.open(t)
+		s.it = s.open(t)
 		wantKeys(t, scan(t, keysOf(t, s, "k"), rouse.Span{}), letters("0123456789")...)
 	},
-	"closing commits or refuses each": func(t *testing.T, s *store) {
+	"closing commits or refuses each": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
 		var made [64]atomic.Bool
 		var begun, wg sync.WaitGroup
@@ -309,9 +309,9 @@ var keysTests = map[string]func(*testing.T, *store){
 	},
 }
 
-func keysOf(t *testing.T, s *store, name string) rouse.Keys {
+func keysOf(t *testing.T, s *subject[Store], name string) rouse.Keys {
 	t.Helper()
-	return must[rouse.Keys](t)(s.Keys(t.Context(), name))
+	return must[rouse.Keys](t)(s.it.Keys(t.Context(), name))
 }
 
 func update(t *testing.T, k rouse.Keys, f func(rouse.KeyWriter) error) {

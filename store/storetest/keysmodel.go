@@ -67,7 +67,7 @@ func holds(from, to, key []byte) bool {
 
 // compareWithModel runs transactions of random operations on a map and on a
 // model.
-func compareWithModel(t *testing.T, s *store, seed uint64) {
+func compareWithModel(t *testing.T, s *subject[Store], seed uint64) {
 	k := keysOf(t, s, fmt.Sprint("model", seed))
 	var m model
 	no := errors.New("no")

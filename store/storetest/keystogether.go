@@ -31,7 +31,7 @@ func together(t *testing.T, workers int, f func(worker int) error) {
 	wg.Wait()
 }
 
-func incrementsAddUp(t *testing.T, s *store) {
+func incrementsAddUp(t *testing.T, s *subject[Store]) {
 	const workers, rounds, counters = 16, 20, 3
 	k := keysOf(t, s, "k")
 	together(t, workers, func(worker int) error {
@@ -61,7 +61,7 @@ func incrementsAddUp(t *testing.T, s *store) {
 }
 
 // Each takes itself off where somebody else stays: one at least always does.
-func noWriteSkew(t *testing.T, s *store) {
+func noWriteSkew(t *testing.T, s *subject[Store]) {
 	k := keysOf(t, s, "k")
 	who := [][]byte{[]byte("x"), []byte("y"), []byte("z")}
 	for round := range 20 {
@@ -103,7 +103,7 @@ func noWriteSkew(t *testing.T, s *store) {
 
 // Each adds a key of its own where there are fewer than five, as a count, a
 // scan or a look at a missing key tells it.
-func noPhantoms(t *testing.T, s *store) {
+func noPhantoms(t *testing.T, s *subject[Store]) {
 	for round := range 6 {
 		k := keysOf(t, s, fmt.Sprint("k", round%3))
 		update(t, k, func(w rouse.KeyWriter) error { w.Clear(nil, nil); return nil })
@@ -146,7 +146,7 @@ func noPhantoms(t *testing.T, s *store) {
 	}
 }
 
-func viewIsOneSnapshot(t *testing.T, s *store) {
+func viewIsOneSnapshot(t *testing.T, s *subject[Store]) {
 	k := keysOf(t, s, "k")
 	put10(t, k)
 	ok(t, k.View(t.Context(), func(r rouse.KeyReader) error {
@@ -168,7 +168,7 @@ func viewIsOneSnapshot(t *testing.T, s *store) {
 }
 
 // Two keys are always the same, in whatever way a view reads them.
-func viewBesideWriters(t *testing.T, s *store) {
+func viewBesideWriters(t *testing.T, s *subject[Store]) {
 	k := keysOf(t, s, "k")
 	write := func(n uint64) error {
 		return k.Update(t.Context(), func(w rouse.KeyWriter) error {
@@ -206,7 +206,7 @@ func viewBesideWriters(t *testing.T, s *store) {
 }
 
 // What Update has acknowledged, a View that begins later sees.
-func changesAreSeen(t *testing.T, s *store) {
+func changesAreSeen(t *testing.T, s *subject[Store]) {
 	k := keysOf(t, s, "k")
 	together(t, 8, func(worker int) error {
 		key := []byte{byte(worker)}

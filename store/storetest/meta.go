@@ -12,68 +12,68 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-var metaTests = map[string]func(*testing.T, *store){
-	"a document is missing until it is put": func(t *testing.T, s *store) {
-		_, err := s.Meta().Get(t.Context(), "function", ref("a"))
+var metaTests = map[string]func(*testing.T, *subject[Meta]){
+	"a document is missing until it is put": func(t *testing.T, s *subject[Meta]) {
+		_, err := s.it.Get(t.Context(), "function", ref("a"))
 		is(t, err, rouse.NotFound)
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one")}))
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one")}))
 		wantDoc(t, s, "a", 1, "one")
 	},
-	"a revision counts changes from 1": func(t *testing.T, s *store) {
+	"a revision counts changes from 1": func(t *testing.T, s *subject[Meta]) {
 		for n := range int64(3) {
-			ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", n, fmt.Sprint(n))}))
+			ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", n, fmt.Sprint(n))}))
 			wantDoc(t, s, "a", n+1, fmt.Sprint(n))
 		}
 	},
-	"a document may be empty": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "")}))
+	"a document may be empty": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "")}))
 		wantDoc(t, s, "a", 1, "")
 	},
-	"no data deletes": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{{Kind: "function", Ref: ref("a"), Revision: 1}}))
-		_, err := s.Meta().Get(t.Context(), "function", ref("a"))
+	"no data deletes": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{{Kind: "function", Ref: ref("a"), Revision: 1}}))
+		_, err := s.it.Get(t.Context(), "function", ref("a"))
 		is(t, err, rouse.NotFound)
 		wantDoc(t, s, "b", 1, "two")
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "again")}))
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "again")}))
 		wantDoc(t, s, "a", 1, "again")
 	},
-	"a wrong revision is a conflict": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one")}))
+	"a wrong revision is a conflict": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one")}))
 		for _, c := range []rouse.Change{put("a", 0, "x"), put("a", 2, "x"), put("b", 1, "x"),
 			{Kind: "function", Ref: ref("a"), Revision: 3}, {Kind: "function", Ref: ref("b"), Revision: 1}} {
-			is(t, s.Meta().Apply(t.Context(), []rouse.Change{c}), rouse.Conflict)
+			is(t, s.it.Apply(t.Context(), []rouse.Change{c}), rouse.Conflict)
 		}
 		wantDoc(t, s, "a", 1, "one")
 	},
-	"a conflict leaves nothing half done": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
-		is(t, s.Meta().Apply(t.Context(), []rouse.Change{
+	"a conflict leaves nothing half done": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
+		is(t, s.it.Apply(t.Context(), []rouse.Change{
 			put("a", 1, "changed"), {Kind: "function", Ref: ref("b"), Revision: 1}, put("c", 0, "new"), put("d", 7, "conflict"), put("e", 0, "new"),
 		}), rouse.Conflict)
 		wantDoc(t, s, "a", 1, "one")
 		wantDoc(t, s, "b", 1, "two")
-		if docs := must[[]rouse.Doc](t)(s.Meta().List(t.Context(), rouse.DocQuery{Kind: "function", Namespace: "default"})); len(docs) != 2 {
+		if docs := must[[]rouse.Doc](t)(s.it.List(t.Context(), rouse.DocQuery{Kind: "function", Namespace: "default"})); len(docs) != 2 {
 			t.Fatalf("%d documents, want 2", len(docs))
 		}
 	},
-	"changes are made in order": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("a", 1, "two")}))
+	"changes are made in order": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("a", 1, "two")}))
 		wantDoc(t, s, "a", 2, "two")
 	},
-	"one of many that change the same revision wins": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "0")}))
+	"one of many that change the same revision wins": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "0")}))
 		var wg sync.WaitGroup
 		errs := make([]error, 32)
 		for i := range errs {
 			wg.Go(func() {
-				errs[i] = s.Meta().Apply(t.Context(), []rouse.Change{put("a", 1, "x"), put(fmt.Sprint("mine", i), 0, "x")})
+				errs[i] = s.it.Apply(t.Context(), []rouse.Change{put("a", 1, "x"), put(fmt.Sprint("mine", i), 0, "x")})
 			})
 		}
 		wg.Wait()
 		won := 0
 		for i, err := range errs {
-			_, missing := s.Meta().Get(t.Context(), "function", ref(fmt.Sprint("mine", i)))
+			_, missing := s.it.Get(t.Context(), "function", ref(fmt.Sprint("mine", i)))
 			if err == nil {
 				won++
 				ok(t, missing)
@@ -86,10 +86,10 @@ var metaTests = map[string]func(*testing.T, *store){
 			t.Fatalf("%d won, want 1", won)
 		}
 	},
-	"a list is by name, by bytes": func(t *testing.T, s *store) {
+	"a list is by name, by bytes": func(t *testing.T, s *subject[Meta]) {
 		names := []string{"A", "Z", "a", "a-b", "a.b", "a0", "aa", "ab", "b", "é"}
 		for i := range names {
-			ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put(names[(i*7)%len(names)], 0, "x")}))
+			ok(t, s.it.Apply(t.Context(), []rouse.Change{put(names[(i*7)%len(names)], 0, "x")}))
 		}
 		for _, c := range []struct {
 			prefix, after string
@@ -105,7 +105,7 @@ var metaTests = map[string]func(*testing.T, *store){
 			{"a", "b", 0, nil},
 			{"zz", "", 0, nil},
 		} {
-			docs := must[[]rouse.Doc](t)(s.Meta().List(t.Context(), rouse.DocQuery{
+			docs := must[[]rouse.Doc](t)(s.it.List(t.Context(), rouse.DocQuery{
 				Kind: "function", Namespace: "default", Prefix: c.prefix, After: c.after, Limit: c.limit}))
 			var got []string
 			for _, d := range docs {
@@ -119,43 +119,43 @@ var metaTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"kinds and namespaces are kept apart": func(t *testing.T, s *store) {
+	"kinds and namespaces are kept apart": func(t *testing.T, s *subject[Meta]) {
 		other := rouse.Ref{Namespace: "other", Name: "a"}
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one"),
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one"),
 			{Kind: "alias", Ref: ref("a"), Data: []byte("two")}, {Kind: "function", Ref: other, Data: []byte("three")}}))
 		wantDoc(t, s, "a", 1, "one")
-		if d := must[rouse.Doc](t)(s.Meta().Get(t.Context(), "alias", ref("a"))); string(d.Data) != "two" {
+		if d := must[rouse.Doc](t)(s.it.Get(t.Context(), "alias", ref("a"))); string(d.Data) != "two" {
 			t.Errorf("alias %q", d.Data)
 		}
-		docs := must[[]rouse.Doc](t)(s.Meta().List(t.Context(), rouse.DocQuery{Kind: "function", Namespace: "other"}))
+		docs := must[[]rouse.Doc](t)(s.it.List(t.Context(), rouse.DocQuery{Kind: "function", Namespace: "other"}))
 		if len(docs) != 1 || docs[0].Ref != other || string(docs[0].Data) != "three" {
 			t.Errorf("other namespace lists %+v", docs)
 		}
 	},
-	"what is applied outlives the store": func(t *testing.T, s *store) {
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
-		ok(t, s.Meta().Apply(t.Context(), []rouse.Change{put("a", 1, "three"), {Kind: "function", Ref: ref("b"), Revision: 1}}))
+	"what is applied outlives the store": func(t *testing.T, s *subject[Meta]) {
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
+		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 1, "three"), {Kind: "function", Ref: ref("b"), Revision: 1}}))
 		s.reopen(t)
 		wantDoc(t, s, "a", 2, "three")
-		_, err := s.Meta().Get(t.Context(), "function", ref("b"))
+		_, err := s.it.Get(t.Context(), "function", ref("b"))
 		is(t, err, rouse.NotFound)
 	},
-	"a context that has ended does nothing": func(t *testing.T, s *store) {
+	"a context that has ended does nothing": func(t *testing.T, s *subject[Meta]) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := s.Meta().Apply(ctx, []rouse.Change{put("a", 0, "one")}); !errors.Is(err, context.Canceled) {
+		if err := s.it.Apply(ctx, []rouse.Change{put("a", 0, "one")}); !errors.Is(err, context.Canceled) {
 			t.Fatalf("error %v, want context.Canceled", err)
 		}
-		_, err := s.Meta().Get(t.Context(), "function", ref("a"))
+		_, err := s.it.Get(t.Context(), "function", ref("a"))
 		is(t, err, rouse.NotFound)
 	},
-	"ten thousand documents load at once": func(t *testing.T, s *store) {
+	"ten thousand documents load at once": func(t *testing.T, s *subject[Meta]) {
 		var changes []rouse.Change
 		for i := range 10_000 {
 			changes = append(changes, put(fmt.Sprintf("f%05d", i), 0, fmt.Sprintf("{%0800d}", i)))
 		}
-		ok(t, s.Meta().Apply(t.Context(), changes))
-		docs := must[[]rouse.Doc](t)(s.Meta().List(t.Context(), rouse.DocQuery{Kind: "function", Namespace: "default"}))
+		ok(t, s.it.Apply(t.Context(), changes))
+		docs := must[[]rouse.Doc](t)(s.it.List(t.Context(), rouse.DocQuery{Kind: "function", Namespace: "default"}))
 		if len(docs) != len(changes) || docs[9999].Ref.Name != "f09999" {
 			t.Fatalf("%d documents", len(docs))
 		}
@@ -168,9 +168,9 @@ func put(name string, revision int64, data string) rouse.Change {
 	return rouse.Change{Kind: "function", Ref: ref(name), Revision: revision, Data: []byte(data)}
 }
 
-func wantDoc(t *testing.T, s *store, name string, revision int64, data string) {
+func wantDoc(t *testing.T, s *subject[Meta], name string, revision int64, data string) {
 	t.Helper()
-	d := must[rouse.Doc](t)(s.Meta().Get(t.Context(), "function", ref(name)))
+	d := must[rouse.Doc](t)(s.it.Get(t.Context(), "function", ref(name)))
 	want := rouse.Doc{Kind: "function", Ref: ref(name), Revision: revision, Data: []byte(data)}
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Fatalf("document (-want +got):\n%s", diff)

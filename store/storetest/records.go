@@ -15,8 +15,8 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-var recordsTests = map[string]func(*testing.T, *store){
-	"an activation comes back as it was": func(t *testing.T, s *store) {
+var recordsTests = map[string]func(*testing.T, *subject[Store]){
+	"an activation comes back as it was": func(t *testing.T, s *subject[Store]) {
 		full := activation(s, "f", 0)
 		full.Cause, full.Attempt, full.Status, full.Cold = "an event", 2, rouse.StatusFailed, true
 		full.Rule, full.Hops = "a rule", 3
@@ -34,7 +34,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 				post(t, s, full, bare, large)
 			}
 			for _, want := range []rouse.Activation{full, bare, large} {
-				if diff := cmp.Diff(want, must[rouse.Activation](t)(s.Records().Activation(t.Context(), want.ID))); diff != "" {
+				if diff := cmp.Diff(want, must[rouse.Activation](t)(s.it.Records().Activation(t.Context(), want.ID))); diff != "" {
 					t.Fatalf("activation (-want +got):\n%s", diff)
 				}
 			}
@@ -43,28 +43,28 @@ var recordsTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"one that is not there is not found": func(t *testing.T, s *store) {
+	"one that is not there is not found": func(t *testing.T, s *subject[Store]) {
 		post(t, s, activation(s, "f", 0))
 		for _, id := range []string{activation(s, "f", 0).ID, activation(s, "f", 3600_000).ID, "", "x", "ABCDEFABCDEFABCDEFABCDEFABCDEFAB"} {
-			_, err := s.Records().Activation(t.Context(), id)
+			_, err := s.it.Records().Activation(t.Context(), id)
 			is(t, err, rouse.NotFound)
 		}
 	},
-	"a malformed posting is refused whole": func(t *testing.T, s *store) {
+	"a malformed posting is refused whole": func(t *testing.T, s *subject[Store]) {
 		good := activation(s, "f", 0)
 		for _, id := range []string{"", "x", good.ID + "0", good.ID[:31] + "G"} {
-			is(t, s.Records().Post(t.Context(), []rouse.Activation{good, {ID: id, Function: ref("f")}}, nil), rouse.Invalid)
+			is(t, s.it.Records().Post(t.Context(), []rouse.Activation{good, {ID: id, Function: ref("f")}}, nil), rouse.Invalid)
 		}
-		is(t, s.Records().Post(t.Context(), []rouse.Activation{good}, []rouse.Line{{Activation: "x", Function: ref("f"), Time: s.clock.now()}}), rouse.Invalid)
+		is(t, s.it.Records().Post(t.Context(), []rouse.Activation{good}, []rouse.Line{{Activation: "x", Function: ref("f"), Time: s.clock.now()}}), rouse.Invalid)
 		wantIDs(t, s, rouse.ActivationQuery{}, nil)
 	},
-	"a query names a namespace": func(t *testing.T, s *store) {
-		_, err := s.Records().Activations(t.Context(), rouse.ActivationQuery{Function: "f"})
+	"a query names a namespace": func(t *testing.T, s *subject[Store]) {
+		_, err := s.it.Records().Activations(t.Context(), rouse.ActivationQuery{Function: "f"})
 		is(t, err, rouse.Invalid)
-		_, err = s.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default", Before: "x"})
+		_, err = s.it.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default", Before: "x"})
 		is(t, err, rouse.Invalid)
 	},
-	"the newest come first, however they came in": func(t *testing.T, s *store) {
+	"the newest come first, however they came in": func(t *testing.T, s *subject[Store]) {
 		as := various(s, 400)
 		shuffled := slices.Clone(as)
 		rand.New(rand.NewPCG(1, 2)).Shuffle(len(as), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
@@ -77,7 +77,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"pages follow each other without a gap": func(t *testing.T, s *store) {
+	"pages follow each other without a gap": func(t *testing.T, s *subject[Store]) {
 		as := various(s, 300) // many in one millisecond
 		for c := range slices.Chunk(as, 50) {
 			post(t, s, c...)
@@ -87,7 +87,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 				q := rouse.ActivationQuery{Namespace: "default", Function: fn, Limit: size}
 				var got []rouse.Activation
 				for {
-					page := must[[]rouse.Activation](t)(s.Records().Activations(t.Context(), q))
+					page := must[[]rouse.Activation](t)(s.it.Records().Activations(t.Context(), q))
 					if len(page) == 0 {
 						break
 					}
@@ -100,7 +100,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 			}
 		}
 	},
-	"statuses, since and until pick": func(t *testing.T, s *store) {
+	"statuses, since and until pick": func(t *testing.T, s *subject[Store]) {
 		as := various(s, 400)
 		for c := range slices.Chunk(as, 60) {
 			post(t, s, c...)
@@ -118,7 +118,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 		}
 		wantPicked(t, s, as, rouse.ActivationQuery{Function: "f0", Statuses: []rouse.Status{rouse.StatusFailed}, Limit: 2, Before: as[350].ID})
 	},
-	"since and until go by when it was started": func(t *testing.T, s *store) {
+	"since and until go by when it was started": func(t *testing.T, s *subject[Store]) {
 		late := activation(s, "f", 0) // accepted now, run two hours later
 		late.Started = s.clock.now().Add(2 * time.Hour)
 		early := activation(s, "f", 1000) // by a clock that is behind
@@ -132,7 +132,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 			wantIDs(t, s, rouse.ActivationQuery{Function: fn, Until: s.clock.now()}, []string{early.ID})
 		}
 	},
-	"namespaces are kept apart": func(t *testing.T, s *store) {
+	"namespaces are kept apart": func(t *testing.T, s *subject[Store]) {
 		mine, theirs := activation(s, "f", 0), activation(s, "f", 0)
 		theirs.Function.Namespace = "other"
 		post(t, s, mine, theirs)
@@ -140,16 +140,16 @@ var recordsTests = map[string]func(*testing.T, *store){
 		wantIDs(t, s, rouse.ActivationQuery{Namespace: "other"}, []string{theirs.ID})
 		wantIDs(t, s, rouse.ActivationQuery{Namespace: "other", Function: "f"}, []string{theirs.ID})
 		wantIDs(t, s, rouse.ActivationQuery{Namespace: "third"}, nil)
-		if a := must[rouse.Activation](t)(s.Records().Activation(t.Context(), theirs.ID)); a.Function.Namespace != "other" {
+		if a := must[rouse.Activation](t)(s.it.Records().Activation(t.Context(), theirs.ID)); a.Function.Namespace != "other" {
 			t.Errorf("function %v", a.Function)
 		}
 	},
-	"the last attempt stands for all": func(t *testing.T, s *store) {
+	"the last attempt stands for all": func(t *testing.T, s *subject[Store]) {
 		a := activation(s, "f", 0)
 		first := a.Started
 		want := func(attempt int) {
 			t.Helper()
-			if got := must[rouse.Activation](t)(s.Records().Activation(t.Context(), a.ID)); got.Attempt != attempt {
+			if got := must[rouse.Activation](t)(s.it.Records().Activation(t.Context(), a.ID)); got.Attempt != attempt {
 				t.Errorf("attempt %d, want %d", got.Attempt, attempt)
 			}
 		}
@@ -169,7 +169,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 			t.Errorf("%d listed, want all 5", len(got))
 		}
 	},
-	"days follow each other": func(t *testing.T, s *store) {
+	"days follow each other": func(t *testing.T, s *subject[Store]) {
 		var as []rouse.Activation
 		for range 4 {
 			a := activation(s, "f", 0)
@@ -188,11 +188,11 @@ var recordsTests = map[string]func(*testing.T, *store){
 				wantPicked(t, s, as, rouse.ActivationQuery{Function: fn, Since: as[2].Started, Until: as[6].Started})
 			}
 			for _, a := range as {
-				must[rouse.Activation](t)(s.Records().Activation(t.Context(), a.ID))
+				must[rouse.Activation](t)(s.it.Records().Activation(t.Context(), a.ID))
 			}
 		}
 	},
-	"a clock that is set back loses nothing": func(t *testing.T, s *store) {
+	"a clock that is set back loses nothing": func(t *testing.T, s *subject[Store]) {
 		a := activation(s, "f", 0)
 		post(t, s, a)
 		s.clock.advance(-48 * time.Hour)
@@ -200,9 +200,9 @@ var recordsTests = map[string]func(*testing.T, *store){
 		post(t, s, b)
 		s.reopen(t)
 		wantIDs(t, s, rouse.ActivationQuery{}, []string{a.ID, b.ID})
-		must[rouse.Activation](t)(s.Records().Activation(t.Context(), b.ID))
+		must[rouse.Activation](t)(s.it.Records().Activation(t.Context(), b.ID))
 	},
-	"many post at once": func(t *testing.T, s *store) {
+	"many post at once": func(t *testing.T, s *subject[Store]) {
 		var all []rouse.Activation
 		for i := range 1600 {
 			all = append(all, activation(s, fmt.Sprint("f", i%5), i/16))
@@ -211,10 +211,10 @@ var recordsTests = map[string]func(*testing.T, *store){
 		for c := range slices.Chunk(all, 100) {
 			wg.Go(func() {
 				for part := range slices.Chunk(c, 9) {
-					if err := s.Records().Post(t.Context(), part, nil); err != nil {
+					if err := s.it.Records().Post(t.Context(), part, nil); err != nil {
 						t.Error(err)
 					}
-					if _, err := s.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default"}); err != nil {
+					if _, err := s.it.Records().Activations(t.Context(), rouse.ActivationQuery{Namespace: "default"}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -225,21 +225,21 @@ var recordsTests = map[string]func(*testing.T, *store){
 			wantPicked(t, s, all, rouse.ActivationQuery{Function: fmt.Sprint("f", n), Limit: 1000})
 		}
 	},
-	"what is posted may be changed afterwards": func(t *testing.T, s *store) {
+	"what is posted may be changed afterwards": func(t *testing.T, s *subject[Store]) {
 		a := activation(s, "f", 0)
 		a.Result = []byte("before")
 		as := []rouse.Activation{a}
-		ok(t, s.Records().Post(t.Context(), as, nil))
+		ok(t, s.it.Records().Post(t.Context(), as, nil))
 		copy(a.Result, "after!")
 		as[0] = activation(s, "f", 1)
-		if got := must[rouse.Activation](t)(s.Records().Activation(t.Context(), a.ID)); string(got.Result) != "before" {
+		if got := must[rouse.Activation](t)(s.it.Records().Activation(t.Context(), a.ID)); string(got.Result) != "before" {
 			t.Errorf("result %q", got.Result)
 		}
 	},
-	"a context that has ended does nothing": func(t *testing.T, s *store) {
+	"a context that has ended does nothing": func(t *testing.T, s *subject[Store]) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := s.Records().Post(ctx, []rouse.Activation{activation(s, "f", 0)}, nil); !errors.Is(err, context.Canceled) {
+		if err := s.it.Records().Post(ctx, []rouse.Activation{activation(s, "f", 0)}, nil); !errors.Is(err, context.Canceled) {
 			t.Fatalf("error %v, want context.Canceled", err)
 		}
 		wantIDs(t, s, rouse.ActivationQuery{}, nil)
@@ -247,7 +247,7 @@ var recordsTests = map[string]func(*testing.T, *store){
 }
 
 // activation makes one whose id is of some milliseconds after now.
-func activation(s *store, function string, ms int) rouse.Activation {
+func activation(s *subject[Store], function string, ms int) rouse.Activation {
 	at := s.clock.now().Add(time.Duration(ms) * time.Millisecond)
 	return rouse.Activation{
 		ID:       fmt.Sprintf("%012x7%03x%016x", at.UnixMilli(), rand.IntN(1<<12), rand.Uint64()&(1<<62-1)|1<<63),
@@ -257,7 +257,7 @@ func activation(s *store, function string, ms int) rouse.Activation {
 
 // various makes n activations within five seconds, oldest first, of three
 // functions and several statuses.
-func various(s *store, n int) []rouse.Activation {
+func various(s *subject[Store], n int) []rouse.Activation {
 	var as []rouse.Activation
 	for i := range n {
 		a := activation(s, fmt.Sprint("f", i%3), i*5000/n/20*20)
@@ -299,29 +299,29 @@ func pick(as []rouse.Activation, q rouse.ActivationQuery) (picked []rouse.Activa
 	return picked
 }
 
-func wantPicked(t *testing.T, s *store, as []rouse.Activation, q rouse.ActivationQuery) {
+func wantPicked(t *testing.T, s *subject[Store], as []rouse.Activation, q rouse.ActivationQuery) {
 	t.Helper()
 	wantIDs(t, s, q, ids(pick(as, q)))
 }
 
-func wantIDs(t *testing.T, s *store, q rouse.ActivationQuery, want []string) {
+func wantIDs(t *testing.T, s *subject[Store], q rouse.ActivationQuery, want []string) {
 	t.Helper()
 	if diff := cmp.Diff(want, ids(list(t, s, q))); diff != "" {
 		t.Fatalf("%+v (-want +got):\n%s", q, diff)
 	}
 }
 
-func list(t *testing.T, s *store, q rouse.ActivationQuery) []rouse.Activation {
+func list(t *testing.T, s *subject[Store], q rouse.ActivationQuery) []rouse.Activation {
 	t.Helper()
 	if q.Namespace == "" {
 		q.Namespace = "default"
 	}
-	return must[[]rouse.Activation](t)(s.Records().Activations(t.Context(), q))
+	return must[[]rouse.Activation](t)(s.it.Records().Activations(t.Context(), q))
 }
 
-func post(t *testing.T, s *store, as ...rouse.Activation) {
+func post(t *testing.T, s *subject[Store], as ...rouse.Activation) {
 	t.Helper()
-	ok(t, s.Records().Post(t.Context(), as, nil))
+	ok(t, s.it.Records().Post(t.Context(), as, nil))
 }
 
 func ids(as []rouse.Activation) (ids []string) {

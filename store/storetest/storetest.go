@@ -1,10 +1,12 @@
 // Package storetest is what every driver of the store must pass: each promise
-// of rouse.Keys and rouse.Records, as a test, and of rouse.Meta and rouse.Queue
-// where a driver has them.
+// of rouse.Keys and rouse.Records, as a test. It holds those of rouse.Meta and
+// rouse.Queue as well, which are made of Keys, and what lets the tests of all
+// that is made of Keys run on each driver.
 package storetest
 
 import (
 	"context"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -19,68 +21,66 @@ type Store interface {
 	Close() error
 }
 
-// An Open returns a function that opens one and the same store, empty at first,
-// each time it is called. The store takes the time from now. A test closes the
-// store before it opens it again, and at its end.
-type Open func(t *testing.T, now func() time.Time) (reopen func(t *testing.T) Store)
+// A Meta is documents; Close closes what they are kept in.
+type Meta interface {
+	rouse.Meta
+	io.Closer
+}
+
+// A Queue is messages; Close closes what they are kept in.
+type Queue interface {
+	rouse.Queue
+	io.Closer
+}
+
+// An Open returns a function that opens one and the same S, empty at first,
+// each time it is called. S takes the time from now. A test closes it before it
+// opens it again, and at its end.
+type Open[S io.Closer] func(t *testing.T, now func() time.Time) (reopen func(t *testing.T) S)
 
 // Run tests a driver.
-func Run(t *testing.T, open Open) {
-	for _, group := range []struct {
-		name  string
-		tests map[string]func(*testing.T, *store)
-		has   func(Store) bool
-	}{
-		{"Keys", keysTests, has[Store]}, {"Records", recordsTests, has[Store]}, {"Lines", linesTests, has[Store]},
-		{"Meta", metaTests, has[interface{ Meta() rouse.Meta }]}, {"Queue", queueTests, has[interface{ Queue() rouse.Queue }]},
-	} {
-		t.Run(group.name, func(t *testing.T) {
-			for name, test := range group.tests {
-				t.Run(name, func(t *testing.T) {
-					c := &clock{at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
-					s := &store{clock: c, open: open(t, c.now)}
-					s.Store = s.open(t)
-					t.Cleanup(func() {
-						if err := s.Close(); err != nil {
-							t.Errorf("close: %v", err)
-						}
-					})
-					if !group.has(s.Store) {
-						t.Skip("the driver leaves it to the engine")
-					}
-					test(t, s)
-				})
-			}
+func Run(t *testing.T, open Open[Store]) {
+	t.Run("Keys", func(t *testing.T) { runAll(t, open, keysTests) })
+	t.Run("Records", func(t *testing.T) { runAll(t, open, recordsTests) })
+	t.Run("Lines", func(t *testing.T) { runAll(t, open, linesTests) })
+}
+
+// RunMeta tests what implements rouse.Meta.
+func RunMeta(t *testing.T, open Open[Meta]) { runAll(t, open, metaTests) }
+
+// RunQueue tests what implements rouse.Queue.
+func RunQueue(t *testing.T, open Open[Queue]) { runAll(t, open, queueTests) }
+
+func runAll[S io.Closer](t *testing.T, open Open[S], tests map[string]func(*testing.T, *subject[S])) {
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := &clock{at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
+			s := &subject[S]{clock: c, open: open(t, c.now)}
+			s.it = s.open(t)
+			t.Cleanup(func() {
+				if err := s.it.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			})
+			test(t, s)
 		})
 	}
 }
 
-// has reports whether a driver has the methods of T.
-func has[T any](s Store) bool {
-	_, ok := s.(T)
-	return ok
-}
-
-// A store is what one test works on.
-type store struct {
-	Store
+// A subject is what one test works on.
+type subject[S io.Closer] struct {
+	it    S
 	clock *clock
-	open  func(*testing.T) Store
+	open  func(*testing.T) S
 }
 
-// Meta returns the documents of a driver that has them.
-func (s *store) Meta() rouse.Meta { return s.Store.(interface{ Meta() rouse.Meta }).Meta() }
-
-// Queue returns the messages of a driver that has them.
-func (s *store) Queue() rouse.Queue { return s.Store.(interface{ Queue() rouse.Queue }).Queue() }
-
-// reopen closes the store and opens it again.
-func (s *store) reopen(t *testing.T) {
+// reopen closes what is tested and opens it again.
+func (s *subject[S]) reopen(t *testing.T) {
 	t.Helper()
-	if err := s.Close(); err != nil {
+	if err := s.it.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
-	s.Store = s.open(t)
+	s.it = s.open(t)
 }
 
 // A clock stands until it is moved.

@@ -2,39 +2,33 @@ package journal
 
 import (
 	"bytes"
-	"database/sql"
+	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/store/sqlite"
+	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/store/storetest"
 )
 
 var start = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-// A desk is a Journal in a real file, with a neighbour on each side.
+// A desk is a Journal in a real store, with a neighbour on each side.
 type desk struct {
 	*testing.T
 	Journal
 	keys rouse.Keys
-	path string
+	site *storetest.Site
 }
 
 func open(t *testing.T) desk {
-	dir := t.TempDir()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	keys, err := s.Keys(t.Context(), "j")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := desk{t, Journal{[]byte("jb")}, keys, filepath.Join(dir, "keys-j.db")}
+	site := drivers.Site(t)
+	d := desk{t, Journal{[]byte("jb")}, site.Keys(t, "j"), site}
 	for _, prefix := range []string{"ja", "jc"} {
 		n := d
 		n.Journal = Journal{[]byte(prefix)}
@@ -121,22 +115,10 @@ func (d desk) trim(before time.Time, most int) (n int) {
 	return n
 }
 
-// spoil changes the last bits of the values of the keys that match a pattern,
-// which holds them in hex.
-func (d desk) spoil(pattern string) {
+// spoil changes the value of a key, which is in hex.
+func (d desk) spoil(key string) {
 	d.Helper()
-	db, err := sql.Open("sqlite", d.path)
-	if err != nil {
-		d.Fatal(err)
-	}
-	defer db.Close()
-	res, err := db.Exec("UPDATE pair SET value=CAST(value||x'00' AS BLOB) WHERE hex(key) GLOB ?", pattern)
-	if err != nil {
-		d.Fatal(err)
-	}
-	if n, _ := res.RowsAffected(); n == 0 {
-		d.Fatal("nothing was spoilt")
-	}
+	d.site.Spoil(d.T, "j", rouse.Span{}, key)
 }
 
 func at(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
@@ -325,21 +307,106 @@ func TestADamagedHeadIsMadeAgain(t *testing.T) {
 
 func TestWaiters(t *testing.T) {
 	var ws Waiters
-	ws.Wake("a") // nobody
-	a, done := ws.Wait("a")
+	a, b := rouse.Ref{Namespace: "n", Name: "a"}, rouse.Ref{Namespace: "n", Name: "b"}
+	ws.Wake(a, "0") // nobody
+	ofA, done := ws.wait(place{a, "0"})
 	defer done()
-	b, doneToo := ws.Wait("b")
-	ws.Wake("a")
-	<-a
-	select {
-	case <-b:
-		t.Fatal("b was woken")
-	default:
+	var others []<-chan struct{}
+	for _, at := range []place{{a, "1"}, {b, "0"}} {
+		c, done := ws.wait(at)
+		others = append(others, c)
+		defer done()
 	}
-	doneToo()
-	if len(ws.bells) != 0 {
-		t.Fatalf("%d bells are left", len(ws.bells))
+	ws.Wake(a, "0")
+	<-ofA
+	for _, c := range others {
+		select {
+		case <-c:
+			t.Fatal("another was woken")
+		default:
+		}
 	}
+}
+
+// A pretended feed says how often it is read, and after what.
+func TestReadOfWaiters(t *testing.T) {
+	q := data.FeedQuery{Ref: rouse.Ref{Namespace: "n", Name: "a"}, Shard: "0", Wait: 10 * time.Second}
+	broken := errors.New("broken")
+	for name, c := range map[string]struct {
+		wait  time.Duration
+		at    int // the read that returns batch and err
+		batch data.Batch
+		err   error
+		reads int
+		took  time.Duration
+	}{
+		"no wait":            {wait: 0, at: -1, reads: 1},
+		"entries at once":    {wait: 10 * time.Second, at: 1, batch: data.Batch{Entries: make([]data.Entry, 1), After: 9}, reads: 1},
+		"an error":           {wait: 10 * time.Second, at: 2, err: broken, reads: 2, took: 3 * time.Second},
+		"its end":            {wait: 10 * time.Second, at: 3, batch: data.Batch{Ended: true, After: 9}, reads: 3, took: 6 * time.Second},
+		"nothing":            {wait: 10 * time.Second, at: -1, reads: 5, took: 10 * time.Second},
+		"at the last moment": {wait: 10 * time.Second, at: 5, batch: data.Batch{Entries: make([]data.Entry, 1), After: 9}, reads: 5, took: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ws := Waiters{Look: 3 * time.Second}
+				q.Wait = c.wait
+				reads, began := 0, time.Now()
+				b, err := ws.Read(t.Context(), q, func(_ context.Context, q data.FeedQuery) (data.Batch, error) {
+					if q.After != uint64(reads) {
+						t.Errorf("read %d is after %d", reads+1, q.After)
+					}
+					if reads++; reads == c.at {
+						return c.batch, c.err
+					}
+					return data.Batch{After: uint64(reads)}, nil // as one who has passed over damage
+				})
+				want := c.batch
+				if c.at < 0 {
+					want.After = uint64(c.reads)
+				}
+				if diff := cmp.Diff(want, b); diff != "" || err != c.err || reads != c.reads || time.Since(began) != c.took {
+					t.Errorf("%d reads in %v, error %v (-want +got):\n%s", reads, time.Since(began), err, diff)
+				}
+				if len(ws.bells) != 0 {
+					t.Errorf("%d bells are left", len(ws.bells))
+				}
+			})
+		})
+	}
+}
+
+// What is added while it is read must not be waited for.
+func TestReadOfWaitersIsWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws := Waiters{Look: time.Hour}
+		q := data.FeedQuery{Ref: rouse.Ref{Namespace: "n", Name: "a"}, Shard: "0", Wait: 24 * time.Hour}
+		for _, added := range []string{"while it is read", "while it waits"} {
+			reads, began := 0, time.Now()
+			_, err := ws.Read(t.Context(), q, func(context.Context, data.FeedQuery) (data.Batch, error) {
+				if reads++; reads == 2 {
+					return data.Batch{Ended: true}, nil
+				}
+				if added == "while it is read" {
+					ws.Wake(q.Ref, q.Shard)
+				} else {
+					time.AfterFunc(time.Second, func() { ws.Wake(q.Ref, q.Shard) })
+				}
+				return data.Batch{}, nil
+			})
+			if err != nil || reads != 2 || time.Since(began) > time.Second {
+				t.Errorf("%s: %d reads in %v, %v", added, reads, time.Since(began), err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := ws.Read(ctx, q, func(context.Context, data.FeedQuery) (data.Batch, error) { cancel(); return data.Batch{}, nil })
+		if rouse.KindOf(err) != rouse.Unavailable || !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want an unavailable one of the context", err)
+		}
+		if len(ws.bells) != 0 {
+			t.Errorf("%d bells are left", len(ws.bells))
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {
@@ -363,15 +430,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func BenchmarkAppend100(b *testing.B) {
-	s, err := sqlite.Open(b.Context(), sqlite.Config{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	keys, err := s.Keys(b.Context(), "j")
-	if err != nil {
-		b.Fatal(err)
-	}
+	keys := drivers.Site(b).Keys(b, "j")
 	j := Journal{[]byte("j")}
 	bodies := make([][]byte, 100)
 	for i := range bodies {
