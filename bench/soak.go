@@ -24,7 +24,7 @@ func soakGroup() group {
 		{"memory", "MB", goal{beyondShare, 0.1}, func(s state) float64 { return s.resident }},
 	} {
 		g.measurements = append(g.measurements, measurement{
-			name: m.name + " after", unit: m.unit, limit: "before them, after a hundredth as many", goal: m.goal, once: true,
+			name: m.name + " after", unit: m.unit, limit: "before them, after a quarter as many", goal: m.goal, once: true,
 			open: func(ctx context.Context, e *env) (round, error) {
 				before, after, err := e.soaked(ctx)
 				return func(context.Context) (float64, float64, error) { return m.of(after), m.of(before), nil }, err
@@ -62,7 +62,7 @@ func (e *env) soaked(ctx context.Context) (before, after state, err error) {
 	for _, step := range []struct {
 		n  int
 		at *state
-	}{{max(many, e.soak/100), &before}, {e.soak, &after}} {
+	}{{max(many, e.soak/4), &before}, {e.soak, &after}} {
 		e.say("soak: %d invocations", step.n)
 		if err = flood(ctx, calls, step.n); err == nil {
 			*step.at, err = p.state(ctx)

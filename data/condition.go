@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -362,7 +363,9 @@ func (es *Edits) UnmarshalJSON(b []byte) error {
 		Add    map[string]Value
 		Delete map[string]Value
 	}
-	if err := json.Unmarshal(b, &form); err != nil {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields() // a word that is misspelt must not change nothing
+	if err := d.Decode(&form); err != nil {
 		return err
 	}
 	*es = nil
