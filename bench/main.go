@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string) (err error) {
 	asMarkdown := f.String("markdown", "", "write a page to this `file`, such as docs/BENCHMARKS.md")
 	seconds := f.Float64("seconds", 1, "that one sample of a rate takes")
 	parent := f.String("dir", "", "`folder` on the disk to be measured (default: the system's for temporary files)")
-	f.StringVar(&b.postgres, "postgres", "", "`URL` of a PostgreSQL database to measure; its tables in the schema rouse are emptied")
+	f.StringVar(&b.postgres, "postgres", "", "`URL` of a PostgreSQL database to measure, which is left with what was written")
 	f.IntVar(&b.rounds, "rounds", 5, "samples of each figure")
 	f.DurationVar(&b.settle, "settle", 50*time.Millisecond, "`pause` before each cold start")
 	f.IntVar(&b.many, "functions", 10_000, "deployed functions that sleep")

@@ -47,7 +47,7 @@ func servicesGroup(name string, goals bool, open func(context.Context, *env) (ke
 	g.measurements = []measurement{
 		{name: "stream append, batches of 100", unit: "/s", goal: want(goal{least, 20_000}), limit: limit(together),
 			open: func(ctx context.Context, e *env) (round, error) {
-				s, err := openStreams(ctx, e, open)
+				s, ref, err := openStreams(ctx, e, open)
 				if err != nil {
 					return nil, err
 				}
@@ -57,7 +57,7 @@ func servicesGroup(name string, goals bool, open func(context.Context, *env) (ke
 				}
 				return alternate(func(ctx context.Context) (float64, error) {
 					rate, err := crowdRate(ctx, 4, e.span, func(context.Context, int64) error {
-						_, err := s.Append(ctx, benchRef, rs)
+						_, err := s.Append(ctx, ref, rs)
 						return err
 					})
 					return rate * together, err
@@ -65,26 +65,26 @@ func servicesGroup(name string, goals bool, open func(context.Context, *env) (ke
 			}},
 		{name: "table put, 32 clients", unit: "/s", goal: want(goal{least, 10_000}), limit: limit(clients),
 			open: func(ctx context.Context, e *env) (round, error) {
-				ts, err := openTables(ctx, e, open, body)
+				ts, ref, err := openTables(ctx, e, open, body)
 				if err != nil {
 					return nil, err
 				}
 				return alternate(func(ctx context.Context) (float64, error) {
 					return crowdRate(ctx, clients, e.span, func(ctx context.Context, n int64) error {
-						_, err := ts.Write(ctx, data.Write{Op: data.WritePut, Table: benchRef, Item: benchItem(n, body)})
+						_, err := ts.Write(ctx, data.Write{Op: data.WritePut, Table: ref, Item: benchItem(n, body)})
 						return err
 					})
 				}, fileRate(e, clients)), nil
 			}},
 		{name: "table get, 32 clients", unit: "/s", goal: want(goal{least, 10_000}), limit: "pread of an item",
 			open: func(ctx context.Context, e *env) (round, error) {
-				ts, err := openTables(ctx, e, open, body)
+				ts, ref, err := openTables(ctx, e, open, body)
 				if err != nil {
 					return nil, err
 				}
 				return alternate(func(ctx context.Context) (float64, error) {
 					return crowdRate(ctx, clients, e.span, func(ctx context.Context, n int64) error {
-						items, err := ts.GetItems(ctx, []data.ItemKey{{Table: benchRef, Key: benchKey(n % itemsStored)}})
+						items, err := ts.GetItems(ctx, []data.ItemKey{{Table: ref, Key: benchKey(n % itemsStored)}})
 						if err == nil && items[0] == nil {
 							err = errors.New("an item is missing")
 						}
@@ -94,14 +94,14 @@ func servicesGroup(name string, goals bool, open func(context.Context, *env) (ke
 			}},
 		{name: "table query of 100 items", unit: "ms", goal: want(goal{most, 2}), limit: "pread of 100 items at once",
 			open: func(ctx context.Context, e *env) (round, error) {
-				ts, err := openTables(ctx, e, open, body)
+				ts, ref, err := openTables(ctx, e, open, body)
 				if err != nil {
 					return nil, err
 				}
 				bare := preadRate(e, together)
 				return alternate(func(ctx context.Context) (float64, error) {
 					rate, err := crowdRate(ctx, 1, e.span, func(ctx context.Context, n int64) error {
-						page, err := ts.Query(ctx, data.Query{Table: benchRef, Key: data.Text(fmt.Sprint(n % (itemsStored / together))), Select: data.Select{Limit: together}})
+						page, err := ts.Query(ctx, data.Query{Table: ref, Key: data.Text(fmt.Sprint(n % (itemsStored / together))), Select: data.Select{Limit: together}})
 						if err == nil && len(page.Items) != together {
 							err = fmt.Errorf("a query returned %d items", len(page.Items))
 						}
@@ -117,7 +117,10 @@ func servicesGroup(name string, goals bool, open func(context.Context, *env) (ke
 	return g
 }
 
-var benchRef = rouse.Ref{Namespace: rouse.DefaultNamespace, Name: "bench"}
+// newRef names something that no other measurement and no earlier run has.
+func newRef() rouse.Ref {
+	return rouse.Ref{Namespace: rouse.DefaultNamespace, Name: fmt.Sprint("bench-", time.Now().UnixNano())}
+}
 
 // benchKey is that of one of the items; a hundred of them are one partition.
 func benchKey(n int64) data.Item {
@@ -130,45 +133,47 @@ func benchItem(n int64, body string) data.Item {
 	return i
 }
 
-func openStreams(ctx context.Context, e *env, open func(context.Context, *env) (keyStore, error)) (*stream.Streams, error) {
+func openStreams(ctx context.Context, e *env, open func(context.Context, *env) (keyStore, error)) (*stream.Streams, rouse.Ref, error) {
+	ref := newRef()
 	store, err := open(ctx, e)
 	if err != nil {
-		return nil, err
+		return nil, ref, err
 	}
 	keys, err := store.Keys(ctx, "stream")
 	if err != nil {
-		return nil, err
+		return nil, ref, err
 	}
 	s := stream.New(stream.Config{Keys: keys})
 	e.onClose(func() error { return errors.Join(s.Close(), store.Close()) })
-	_, err = s.Create(ctx, data.Stream{Ref: benchRef, Shards: 4})
-	return s, err
+	_, err = s.Create(ctx, data.Stream{Ref: ref, Shards: 4})
+	return s, ref, err
 }
 
-func openTables(ctx context.Context, e *env, open func(context.Context, *env) (keyStore, error), body string) (*table.Tables, error) {
+func openTables(ctx context.Context, e *env, open func(context.Context, *env) (keyStore, error), body string) (*table.Tables, rouse.Ref, error) {
+	ref := newRef()
 	store, err := open(ctx, e)
 	if err != nil {
-		return nil, err
+		return nil, ref, err
 	}
 	e.onClose(store.Close)
 	keys, err := store.Keys(ctx, "table")
 	if err != nil {
-		return nil, err
+		return nil, ref, err
 	}
 	ts := table.New(table.Config{Keys: keys})
-	if _, err := ts.CreateTable(ctx, data.Table{Ref: benchRef, Key: data.Attribute{Name: "p"}, Sort: data.Attribute{Name: "s", Type: data.Number}}); err != nil {
-		return nil, err
+	if _, err := ts.CreateTable(ctx, data.Table{Ref: ref, Key: data.Attribute{Name: "p"}, Sort: data.Attribute{Name: "s", Type: data.Number}}); err != nil {
+		return nil, ref, err
 	}
 	for n := int64(0); n < itemsStored; n += together {
 		var ws []data.Write
 		for i := range int64(together) {
-			ws = append(ws, data.Write{Op: data.WritePut, Table: benchRef, Item: benchItem(n+i, body)})
+			ws = append(ws, data.Write{Op: data.WritePut, Table: ref, Item: benchItem(n+i, body)})
 		}
 		if _, err := ts.Transact(ctx, ws); err != nil {
-			return nil, err
+			return nil, ref, err
 		}
 	}
-	return ts, nil
+	return ts, ref, nil
 }
 
 // crowdRate has so many callers call f for d, and returns calls a second.
@@ -228,24 +233,10 @@ func onSQLite(ctx context.Context, e *env) (keyStore, error) {
 	return sqlite.Open(ctx, sqlite.Config{Dir: filepath.Join(dir, "store")})
 }
 
-// onPostgreSQL opens the database that --postgres names, without what an
-// earlier run left there.
+// onPostgreSQL opens the database that --postgres names.
 func onPostgreSQL(ctx context.Context, e *env) (keyStore, error) {
 	if e.postgres == "" {
 		return nil, absent{"no database is named with --postgres"}
 	}
-	s, err := postgres.Open(ctx, postgres.Config{URL: e.postgres})
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"stream", "table"} {
-		k, err := s.Keys(ctx, name)
-		if err == nil {
-			err = k.Update(ctx, func(w rouse.KeyWriter) error { w.Clear(nil, nil); return nil })
-		}
-		if err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	return s, nil
+	return postgres.Open(ctx, postgres.Config{URL: e.postgres})
 }
