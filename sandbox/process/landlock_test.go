@@ -144,7 +144,9 @@ func TestIsolationThatIsNone(t *testing.T) {
 
 // What is left when a room is closed: no process, however it hid, and no file.
 func TestAClosedRoomLeavesNothing(t *testing.T) {
-	leavesNothing(t, drivers[process.Landlock])
+	for range 30 { // what ends between two looks was left once in a hundred times
+		leavesNothing(t, drivers[process.Landlock])
+	}
 }
 
 // hide leaves processes that have nothing in common any more with the one that

@@ -192,8 +192,9 @@ func (w *landlockWalls) clear(r *room) bool {
 	}
 	for pause := 100 * time.Microsecond; w.killAll(); pause = min(2*pause, 10*time.Millisecond) {
 		left := members(labels{w.label(), w.label()})[w.label()]
-		reap(left, -1)
-		if !slices.ContainsFunc(left, alive) {
+		living := slices.ContainsFunc(left, alive)
+		reap(left, -1) // after the look: one that ends between the two has another turn
+		if !living {
 			break // the rest is for an init to reap that a former server left it to
 		}
 		time.Sleep(pause) // nothing tells of the end of those that are not our children
