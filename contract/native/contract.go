@@ -3,6 +3,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -38,11 +39,13 @@ var (
 )
 
 // Contract implements rouse.Contract. Its zero value is ready.
-type Contract struct{}
+type Contract struct {
+	Shim string // the half that workers load; "" is Name
+}
 
 // Program implements rouse.Contract.
-func (Contract) Program(rouse.Function) rouse.Program {
-	return rouse.Program{Mode: rouse.ModeWorker, Shim: Name}
+func (c Contract) Program(rouse.Function) rouse.Program {
+	return rouse.Program{Mode: rouse.ModeWorker, Shim: cmp.Or(c.Shim, Name)}
 }
 
 // Boot implements rouse.Contract.
