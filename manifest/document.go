@@ -7,6 +7,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
 // documents returns what the File wants, in the order of kinds, as the server
@@ -66,6 +67,11 @@ func (f *File) documents() ([]map[string]map[string]any, error) {
 			return nil, err
 		}
 		if err := add(5, r.Name, r); err != nil {
+			return nil, err
+		}
+	}
+	for pattern, r := range f.Routes {
+		if err := add(6, pattern, wire.RouteOptions{To: r.To, Qualifier: r.Qualifier, Public: r.Public}); err != nil {
 			return nil, err
 		}
 	}

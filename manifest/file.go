@@ -1,6 +1,6 @@
 // Package manifest reads rouse.yaml, which says what there is to be: functions,
-// triggers, rules, streams, queues, tables and buckets; tells how that differs
-// from what a server has, and makes it so.
+// triggers, rules, routes, streams, queues, tables and buckets; tells how that
+// differs from what a server has, and makes it so.
 package manifest
 
 import (
@@ -29,6 +29,7 @@ type File struct {
 	Buckets   map[string]Bucket         `yaml:"buckets"`
 	Triggers  map[string]map[string]any `yaml:"triggers"` // by name: one kind and its config
 	Rules     []Rule                    `yaml:"rules"`
+	Routes    map[string]Route          `yaml:"routes"` // by pattern, such as "GET /items/{id}"
 
 	dir string // that paths are relative to
 }
@@ -137,6 +138,13 @@ type Target event.Target
 // Dead is a Target whose name alone is a queue's.
 type Dead event.Target
 
+// A Route is rouse.Route as it is written: the name of a function, or more.
+type Route struct {
+	To        string `yaml:"to"`
+	Qualifier string `yaml:"qualifier"`
+	Public    bool   `yaml:"public"`
+}
+
 // A Batch is event.Batch as it is written.
 type Batch struct {
 	Size   int  `yaml:"size"`
@@ -191,6 +199,15 @@ func (a *Attribute) UnmarshalYAML(b []byte) error {
 		return nil
 	}
 	return strict(b, (*long)(a))
+}
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (r *Route) UnmarshalYAML(b []byte) error {
+	type long Route
+	if err := yaml.Unmarshal(b, &r.To); err == nil {
+		return nil
+	}
+	return strict(b, (*long)(r))
 }
 
 // UnmarshalYAML implements yaml.BytesUnmarshaler.
@@ -307,6 +324,11 @@ func (f *File) check() error {
 	for n, t := range f.Triggers {
 		if len(t) != 1 {
 			return fmt.Errorf("triggers.%s: it must have one kind, such as schedule, and has %d", n, len(t))
+		}
+	}
+	for p, r := range f.Routes {
+		if r.To == "" {
+			return fmt.Errorf("routes.%q: to is missing: the name of a function", p)
 		}
 	}
 	taken := map[string]bool{}

@@ -55,7 +55,7 @@ type Plan struct {
 // kinds are those that are JSON documents, in the order in which they can be
 // made: what comes later names what came before. Functions come before triggers.
 var kinds = []struct{ one, many string }{{"stream", "streams"}, {"queue", "queues"}, {"table", "tables"}, {"bucket", "buckets"},
-	{"trigger", "triggers"}, {"rule", "rules"}}
+	{"trigger", "triggers"}, {"rule", "rules"}, {"route", "routes"}}
 
 // given are fields that a server adds to what it was told.
 var given = []string{"namespace", "name", "created", "notes", "counts", "status", "paused", "resumed", "filling"}

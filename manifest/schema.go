@@ -26,6 +26,9 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "description": "a duration, such as 30s, 24h or 7d", "pattern": `^([0-9]+d|([0-9.]+(ns|us|µs|ms|s|m|h))+)$`}
 	case reflect.TypeFor[Attribute]():
 		return map[string]any{"oneOf": []any{text, object(map[string]any{"name": text, "type": map[string]any{"enum": []string{"string", "number", "binary"}}})}}
+	case reflect.TypeFor[Route]():
+		return map[string]any{"oneOf": []any{map[string]any{"type": "string", "description": "the name of a function"},
+			object(map[string]any{"to": text, "qualifier": text, "public": map[string]any{"type": "boolean"}})}}
 	case reflect.TypeFor[On]():
 		return oneThing("a trigger", "trigger", "stream", "queue", "table", "bucket", "function", "outcome")
 	case reflect.TypeFor[Target]():

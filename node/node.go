@@ -25,6 +25,7 @@ import (
 	"github.com/rouse-run/rouse/invoke"
 	"github.com/rouse-run/rouse/pool"
 	"github.com/rouse-run/rouse/registry"
+	"github.com/rouse-run/rouse/route"
 	"github.com/rouse-run/rouse/rule"
 	"github.com/rouse-run/rouse/sandbox/process"
 	"github.com/rouse-run/rouse/sandbox/wasm"
@@ -177,16 +178,23 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.services.queues.Plain(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
 		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
 	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
-		Data: n.services.ports(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
+		Data: n.services.ports(), Take: n.services.queues.Take, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
 	n.recorder.Tell(n.rules.Outcomes)
 	sources := n.sources()
 	n.rules.Use(sources...)
 	if err := n.rules.Load(ctx, rouse.DefaultNamespace); err != nil {
 		return err
 	}
+	if err := n.recover(ctx); err != nil {
+		return err
+	}
+	routes, err := route.Open(ctx, route.Config{Meta: n.services.meta, Registry: n.registry, Reserved: ownPaths()})
+	if err != nil {
+		return err
+	}
 	n.handler = native.New(asFunctions(native.Services{Services: rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
 		Tail: n.recorder, Authenticator: tokens, Node: n.Describe},
-		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Servers: servers(sources)}), native.Config{Log: n.Log, Metrics: metrics.write})
+		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Routes: routes, Servers: servers(sources)}), native.Config{Log: n.Log, Metrics: metrics.write})
 	return n.registry.keepAll(ctx)
 }
 

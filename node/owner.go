@@ -113,3 +113,19 @@ func (o *owner) keep(ctx context.Context) error {
 		}
 	}
 }
+
+// recover makes free what a server held here that was killed: one node has the
+// store, so all that is held was held by one that has ended.
+func (n *Node) recover(ctx context.Context) error {
+	count, err := n.services.queues.Recover(ctx, max(n.Lease, defaultLease), n.rules.Taken()...)
+	if err != nil {
+		return fmt.Errorf("recover what the last server had begun: %w", err)
+	}
+	if count > 0 {
+		n.Log.Info("what the last server had begun is begun again", "count", count)
+	}
+	return nil
+}
+
+// defaultLease is that of what is worked off, where Config says nothing.
+const defaultLease = 30 * time.Second

@@ -16,6 +16,7 @@ import (
 	"github.com/rouse-run/rouse/blob/s3"
 	"github.com/rouse-run/rouse/bucket"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/dialect/native"
 	"github.com/rouse-run/rouse/meta"
 	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/rule/inbox"
@@ -113,3 +114,8 @@ func (s *services) close() error {
 
 // keepEvents is how long events are kept where nobody says.
 const keepEvents = 7 * 24 * time.Hour
+
+// ownPaths are those of the server's own APIs: no route leads them to functions.
+func ownPaths() []string {
+	return append(native.Paths(), "/api/v1") // the latter is where other platforms' clients ask
+}

@@ -312,6 +312,7 @@ func (b *box) unlease(id, until int64, s state) error {
 
 // back makes a leased message wait again.
 func (b *box) back(id, until int64, s state) error {
+	s.held = false
 	if b.fifo() && s.count > 0 { // its group is not ready: release finds the first
 		b.w.Put(b.fifoKey(s.group, id), s.encode(true))
 		return b.unlease(id, until, s)

@@ -203,16 +203,26 @@ func (b *box) expireDedups() error {
 // Receive implements data.Queues. What was sent here wakes it at once; what
 // other nodes sent it finds within a second.
 func (q *Queues) Receive(ctx context.Context, r data.Receive) ([]data.Delivery, error) {
+	return q.await(ctx, r, false)
+}
+
+// Take is Receive for the server itself: what it leases is free when the server
+// has ended and Recover is called.
+func (q *Queues) Take(ctx context.Context, r data.Receive) ([]data.Delivery, error) {
+	return q.await(ctx, r, true)
+}
+
+func (q *Queues) await(ctx context.Context, r data.Receive, held bool) ([]data.Delivery, error) {
 	s := source{Ref: r.Queue}
 	if r.Wait <= 0 {
-		ds, _, err := q.receive(ctx, r)
+		ds, _, err := q.receive(ctx, r, held)
 		return ds, err
 	}
 	over := time.NewTimer(r.Wait)
 	defer over.Stop()
 	for waiting := true; ; {
 		woken, done := q.waiters.wait(s)
-		ds, next, err := q.receive(ctx, r)
+		ds, next, err := q.receive(ctx, r, held)
 		if err != nil || len(ds) > 0 || !waiting {
 			done()
 			return ds, err
@@ -235,7 +245,7 @@ func (q *Queues) Receive(ctx context.Context, r data.Receive) ([]data.Delivery, 
 }
 
 // receive does not wait; where there is no message it returns when there may be.
-func (q *Queues) receive(ctx context.Context, r data.Receive) ([]data.Delivery, time.Duration, error) {
+func (q *Queues) receive(ctx context.Context, r data.Receive, held bool) ([]data.Delivery, time.Duration, error) {
 	var ds []data.Delivery
 	var next time.Duration
 	r.Max = min(max(r.Max, 1), maxReceive)
@@ -246,7 +256,7 @@ func (q *Queues) receive(ctx context.Context, r data.Receive) ([]data.Delivery, 
 		if r.Visibility != nil {
 			d = *r.Visibility
 		}
-		ms, err := b.receive(r.Max, d)
+		ms, err := b.receive(r.Max, d, held)
 		if err != nil {
 			return err
 		}

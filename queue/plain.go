@@ -68,7 +68,7 @@ func (q plain) Receive(ctx context.Context, name string, n int, d time.Duration)
 	var leases []rouse.Lease
 	o := &op{ctx: ctx, rank: receives, demand: n}
 	o.run = func(b *box) error {
-		ms, err := b.receive(n, d)
+		ms, err := b.receive(n, d, true)
 		o.leased = receipts(ms)
 		leases = make([]rouse.Lease, len(ms))
 		for i, m := range ms {

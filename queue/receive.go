@@ -98,8 +98,9 @@ func (b *box) buryBroken(id int64, key []byte, s state) error {
 	return b.bury(id, s, bodies[0], damage)
 }
 
-// receive leases up to n messages for d, the first first.
-func (b *box) receive(n int, d time.Duration) ([]taken, error) {
+// receive leases up to n messages for d, the first first; held for the server
+// itself.
+func (b *box) receive(n int, d time.Duration, held bool) ([]taken, error) {
 	if err := b.due(); err != nil {
 		return nil, err
 	}
@@ -134,6 +135,7 @@ func (b *box) receive(n int, d time.Duration) ([]taken, error) {
 	}
 	epoch := tick(later(b.now, d), number)
 	for i := range out {
+		out[i].state.held = held && d > 0
 		if err := b.hand(&out[i], epoch, d); err != nil {
 			return nil, err
 		}

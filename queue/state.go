@@ -49,25 +49,32 @@ type state struct {
 	first   int64 // when it was first received; 0 is never
 	expires int64 // 0 is as the queue's Keep says, forever is never
 	group   group // in a Fifo queue
+	held    bool  // leased by the server itself, and so free when that has ended
 }
 
 const forever = math.MaxInt64
 
 func (s state) encode(fifo bool) []byte {
-	b := make([]byte, 0, 52)
+	b := make([]byte, 0, 53)
 	b = tuple.Int(tuple.Int(tuple.Int(tuple.Int(b, s.epoch), s.sent), s.first), s.expires)
 	b = binary.BigEndian.AppendUint32(b, s.count)
 	if fifo {
 		b = append(b, s.group[:]...)
 	}
+	if s.held {
+		b = append(b, 1)
+	}
 	return b
 }
 
 func decodeState(b []byte) (state, error) {
-	if len(b) != 36 && len(b) != 52 {
+	var s state
+	switch n := len(b) - 1; {
+	case (n == 36 || n == 52) && b[n] == 1:
+		s.held, b = true, b[:n]
+	case n != 35 && n != 51:
 		return state{}, errBroken
 	}
-	var s state
 	for _, n := range []*int64{&s.epoch, &s.sent, &s.first, &s.expires} {
 		*n, b, _ = tuple.ReadInt(b)
 	}

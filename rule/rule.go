@@ -25,8 +25,10 @@ type Config struct {
 	Meta     rouse.Meta
 	Keys     rouse.Keys  // for how far rules have come
 	Queue    rouse.Queue // for what rules deliver side by side
+	SendAll  func(context.Context, map[string][]rouse.Message) error // to several of Queue's, all or none; nil is one after the other
 	Inbox    *inbox.Inbox
 	Data     data.Services
+	Take     func(context.Context, data.Receive) ([]data.Delivery, error) // receives for the server itself; nil is as Data.Queues does
 	Registry rouse.Registry
 	Invoker  rouse.Invoker
 	Settle   func(context.Context) // returns once what was recorded so far is stored; nil does nothing
@@ -61,6 +63,12 @@ type Engine struct {
 func New(c Config) *Engine {
 	if c.Settle == nil {
 		c.Settle = func(context.Context) {}
+	}
+	if c.Take == nil && c.Data.Queues != nil {
+		c.Take = c.Data.Queues.Receive
+	}
+	if c.SendAll == nil {
+		c.SendAll = func(ctx context.Context, ms map[string][]rouse.Message) error { return sendEach(ctx, c.Queue, ms) }
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{Timeout: 30 * time.Second}

@@ -35,6 +35,15 @@ func refOf(queue string) rouse.Ref {
 	return rouse.Ref{Namespace: rouse.Namespace(ns), Name: name}
 }
 
+// Taken are the queues of users that rules take from.
+func (e *Engine) Taken() []rouse.Ref {
+	var all []rouse.Ref
+	for _, c := range e.takers() {
+		all = append(all, rouse.Ref{Namespace: c.Namespace, Name: c.On.Queue})
+	}
+	return all
+}
+
 // takers returns the rules that take from queues, by queue.
 func (e *Engine) takers() map[string]*compiled {
 	e.mu.Lock()
@@ -51,7 +60,7 @@ func (e *Engine) takers() map[string]*compiled {
 // Receive implements rouse.Queue. It waits for a message where there is none:
 // nobody tells when one comes in.
 func (m *messages) Receive(ctx context.Context, queue string, n int, d time.Duration) ([]rouse.Lease, error) {
-	ds, err := m.e.Data.Queues.Receive(ctx, data.Receive{Queue: refOf(queue), Max: min(n, 1000), Visibility: &d, Wait: longPoll})
+	ds, err := m.e.Take(ctx, data.Receive{Queue: refOf(queue), Max: min(n, 1000), Visibility: &d, Wait: longPoll})
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ var floors = []struct {
 	{"tools", nil, []string{"internal"}},
 	{"language", []string{}, []string{".", "data", "event"}},
 	{"drivers", []string{"tools", "language"}, []string{"store", "blob", "bus", "sandbox"}},
-	{"engine", []string{"tools", "language"}, []string{"auth", "bundle", "dispatch", "meta", "invoke", "meter", "pool", "registry", "rule", "workflow", "stream", "queue", "table", "bucket"}},
+	{"engine", []string{"tools", "language"}, []string{"auth", "bundle", "dispatch", "meta", "invoke", "meter", "pool", "registry", "route", "rule", "workflow", "stream", "queue", "table", "bucket"}},
 	{"doors", []string{"tools", "language"}, []string{"console", "contract", "dialect", "trigger"}},
 	{"wiring", nil, []string{"bench", "cmd", "manifest", "node", "test"}},
 }

@@ -29,6 +29,9 @@ rules:
   - {on: {table: orders}, batch: {size: 10, window: 1s}, to: audit, retry: {attempts: 5, backoff: 2s, age: 1h}}
   - {on: {queue: jobs}, to: serve, when: {city: [Turin, {prefix: A}]}, input: {what: "${what}"}}
   - {on: {function: serve, outcome: failure}, to: {queue: jobs-dead}, budget: 10}
+routes:
+  "GET /orders/{id}": serve
+  /audit/: {to: audit, public: true}
 `
 
 // A shopFolder is a folder with a manifest and its code.
@@ -83,13 +86,13 @@ func steps(p *manifest.Plan) (out []string) {
 func TestApply(t *testing.T) {
 	f := newShop(t, start(t, ""))
 	p := f.plan(false)
-	if len(p.Steps) != 13 || p.Same != 0 {
+	if len(p.Steps) != 15 || p.Same != 0 {
 		t.Fatalf("%v, %d the same", steps(p), p.Same)
 	}
 	if err := p.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if p := f.plan(true); len(p.Steps) != 0 || p.Same != 13 {
+	if p := f.plan(true); len(p.Steps) != 0 || p.Same != 15 {
 		t.Errorf("after it was applied there is to do: %+v", p.Steps)
 	}
 	for _, c := range []struct{ old, new, step, detail string }{
@@ -103,6 +106,8 @@ func TestApply(t *testing.T) {
 		{"correct horse", "battery staple", "change trigger door", "a secret"},
 		{"attempts: 5", "attempts: 6", "change rule orders-to-audit", "retry.attempts"},
 		{"prefix: A", "prefix: B", "change rule jobs-to-serve", "when"},
+		{"{to: audit, public: true}", "audit", "change route /audit/", "public: true -> none"},
+		{"{id}\": serve", "{id}\": {to: serve, qualifier: \"1\"}", "change route GET /orders/{id}", "qualifier"},
 		{", budget: 10", "", "change rule serve-failure-to-jobs-dead", "budget"},
 		{"changes: 24h, indexes: {by-city: {key: city}}", "changes: 24h", "change table orders", "indexes"},
 	} {
@@ -177,7 +182,7 @@ func TestApplyPrunes(t *testing.T) {
 		t.Errorf("without prune: %v", steps(p))
 	}
 	p := f.plan(true)
-	if len(p.Steps) != 12 {
+	if len(p.Steps) != 14 {
 		t.Errorf("%v", steps(p))
 	}
 	if err := p.Apply(t.Context(), nil); err != nil {

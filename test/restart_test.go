@@ -16,6 +16,9 @@ func TestARestartForgetsNothing(t *testing.T) {
 	if _, err := s.SetAlias(t.Context(), "f", "old", wire.AliasTarget{Version: 1}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.SetRoute(t.Context(), "GET /one/{x}", wire.RouteOptions{To: "f", Qualifier: "old", Public: true}); err != nil {
+		t.Fatal(err)
+	}
 	a := s.call("f", nil)
 	for _, end := range []func(*server){(*server).stop, (*server).kill} {
 		end(s)
@@ -25,6 +28,9 @@ func TestARestartForgetsNothing(t *testing.T) {
 			if err != nil || string(got.Result) != want {
 				t.Errorf("%q: %s %+v %v", qualifier, got.Result, got.Failure, err)
 			}
+		}
+		if r, body := s.get("/one/2"); r.StatusCode != 200 || body != "1" {
+			t.Errorf("its route: %s %s", r.Status, body)
 		}
 		stored, err := s.Activation(t.Context(), a.ID, 0)
 		if err != nil || stored.Status != rouse.StatusAnswered || string(stored.Result) != `"1.16.0"` || stored.Version != 3 {

@@ -28,6 +28,7 @@ var commands = []func(*app) *cobra.Command{
 	bucketCommand,
 	triggerCommand,
 	rulesCommand,
+	routesCommand,
 	replayCommand,
 	explainCommand,
 	doctorCommand,

@@ -15,6 +15,7 @@ import (
 	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/meta"
 	"github.com/rouse-run/rouse/queue"
+	"github.com/rouse-run/rouse/route"
 	"github.com/rouse-run/rouse/rule"
 	"github.com/rouse-run/rouse/rule/inbox"
 	"github.com/rouse-run/rouse/store/sqlite"
@@ -60,7 +61,8 @@ func services(p *nativetest.Platform, dir string) (s native.Services, end func()
 		cancel()
 		return errors.Join(<-done, streams.Close(), queues.Close(), store.Close())
 	}
-	return native.Services{Services: p.Services(), Data: d, Rules: rules, Control: rules}, end, nil
+	routes, err := route.Open(context.Background(), route.Config{Meta: meta.New(keys["meta"]), Registry: p, Reserved: native.Paths()})
+	return native.Services{Services: p.Services(), Data: d, Rules: rules, Control: rules, Routes: routes}, end, err
 }
 
 type button struct{}

@@ -196,7 +196,7 @@ func TestEveryOperationAsksForTheToken(t *testing.T) {
 			t.Errorf("%s %s: %d %s", op.Method, op.Path, resp.StatusCode, body)
 		}
 	}
-	if open != 6 {
+	if open != 7 {
 		t.Errorf("%d open operations; a new one must be meant to be", open)
 	}
 }

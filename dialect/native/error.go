@@ -119,6 +119,6 @@ func (s *server) refuseMethod(allowed []string) http.HandlerFunc {
 	}
 }
 
-func (s *server) refusePath(w http.ResponseWriter, r *http.Request) {
-	s.fail(&call{w: w, r: r}, rouse.Errorf(rouse.NotFound, "route request", "", "there is nothing at %s; GET /v1 lists what there is", r.URL.Path))
+func refusePath(r *http.Request) error {
+	return rouse.Errorf(rouse.NotFound, "route request", "", "there is nothing at %s; GET /v1 lists what there is", r.URL.Path)
 }

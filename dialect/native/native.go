@@ -1,5 +1,6 @@
 // Package native is the platform's own API: HTTP and JSON under /v1, the
-// functions' own routes under /fn, and those of triggers under /on.
+// functions' own routes under /fn, those of triggers under /on, and, at all other
+// paths, what rouse.Routes lead to functions.
 package native
 
 import (
@@ -33,6 +34,7 @@ type Services struct {
 	Data    data.Services
 	Rules   event.Rules
 	Control event.Control
+	Routes  rouse.Routes // nil is none
 
 	// Servers returns what serves requests to triggers of a kind; nil where they
 	// are not asked by HTTP.
@@ -71,6 +73,9 @@ func New(s Services, c Config) http.Handler {
 		case op.Path == routePath:
 			srv.route = h
 			continue
+		case op.Path == otherPath:
+			srv.mux.HandleFunc("/", h)
+			continue
 		case strings.HasSuffix(op.Path, "...}"):
 			srv.addTail(op, h)
 			continue
@@ -84,8 +89,19 @@ func New(s Services, c Config) http.Handler {
 	for _, t := range srv.tails {
 		t.refuse = srv.refuseMethod(slices.Collect(maps.Keys(t.handlers)))
 	}
-	srv.mux.HandleFunc("/", srv.refusePath)
 	return srv
+}
+
+// Paths returns the paths that are the API's own, such as "/v1", with all below.
+func Paths() []string {
+	var all []string
+	for _, op := range operations() {
+		first, _, _ := strings.Cut(op.Path[1:], "/")
+		if op.Path != otherPath && !slices.Contains(all, "/"+first) {
+			all = append(all, "/"+first)
+		}
+	}
+	return all
 }
 
 // ServeHTTP implements http.Handler.

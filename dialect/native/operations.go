@@ -17,12 +17,13 @@ const (
 	anyMethod   = "*"
 	routePrefix = "/fn/"
 	routePath   = "/fn/{name}/{path...}"
+	otherPath   = "/{path...}"
 	ns          = "namespace" // a value of nearly all queries
 )
 
 // operations is a function because an operation among them shows them all.
 func operations() []operation {
-	return slices.Concat(functionOperations(), streamOperations(), queueOperations(), tableOperations(), bucketOperations(), eventOperations(), nodeOperations())
+	return slices.Concat(functionOperations(), streamOperations(), queueOperations(), tableOperations(), bucketOperations(), eventOperations(), routeOperations(), nodeOperations())
 }
 
 func functionOperations() []operation {
@@ -139,6 +140,16 @@ func eventOperations() []operation {
 	}
 }
 
+func routeOperations() []operation {
+	const pattern = "/v1/routes/{pattern...}"
+	return []operation{
+		{"GET", "/v1/routes", "list routes by pattern", []string{ns, "after", "limit"}, false, listRoutes},
+		{"PUT", pattern, "lead the requests of a pattern, such as /v1/routes/GET%20%2Fitems%2F{id}, to a function: {\"to\", \"qualifier\", \"public\"}", []string{ns}, false, setRoute},
+		{"GET", pattern, "one route", []string{ns}, false, getRoute},
+		{"DELETE", pattern, "remove a route", []string{ns}, false, removeRoute},
+	}
+}
+
 func nodeOperations() []operation {
 	return []operation{
 		{"GET", "/healthz", "whether the process lives", nil, true, healthz},
@@ -147,5 +158,6 @@ func nodeOperations() []operation {
 
 		{anyMethod, routePath, "a function's own HTTP route, also as /fn/{name}:{qualifier}/...; a public function asks for no token", nil, true, route},
 		{anyMethod, "/on/{name}/{path...}", "a trigger's address; some kinds of triggers ask for no token", nil, true, serveTrigger},
+		{anyMethod, otherPath, "all other paths, which routes lead to functions", nil, true, followRoute},
 	}
 }

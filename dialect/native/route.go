@@ -26,8 +26,16 @@ type routed struct {
 // route hands an HTTP request to a function as it is. It is on the hot path.
 func route(s *server, plain *call) error {
 	c := &routed{call: *plain}
-	in, err := c.read(s)
+	in, path, err := c.address(s)
 	if err != nil {
+		return err
+	}
+	return c.run(s, in, path)
+}
+
+// run has the function of in answer the request.
+func (c *routed) run(s *server, in rouse.Invocation, path string) error {
+	if err := c.read(s, &in, path); err != nil {
 		return err
 	}
 	a, err := s.Invoker.Invoke(c.r.Context(), in)
@@ -60,22 +68,25 @@ func (c *routed) saidSo(a *rouse.Activation) bool {
 	return a.Status == rouse.StatusFailed && c.ended >= http.StatusInternalServerError
 }
 
-// read turns the request into an Invocation of a function that the caller may run.
-func (c *routed) read(s *server) (in rouse.Invocation, err error) {
+// address finds the function that the path names and that the caller may run,
+// and what of the path is that function's.
+func (c *routed) address(s *server) (in rouse.Invocation, path string, err error) {
 	name, path := splitRoute(c.r.URL.Path)
 	name, in.Qualifier, _ = strings.Cut(name, ":")
 	in.Function = rouse.Ref{Namespace: rouse.DefaultNamespace, Name: name}
 	if err := rouse.CheckName(name); err != nil {
-		return in, err
+		return in, path, err
 	}
-	if err := c.permit(s, &in); err != nil {
-		return in, err
-	}
+	return in, path, c.permit(s, &in)
+}
+
+// read makes the request the event of in.
+func (c *routed) read(s *server, in *rouse.Invocation, path string) (err error) {
 	if in.Event.Data, err = c.readBody(s.MaxPayload); err != nil {
-		return in, err
+		return err
 	}
 	if c.id, err = newID(); err != nil {
-		return in, err
+		return err
 	}
 	in.ID = c.id
 	in.Event.ContentType = c.r.Header.Get("Content-Type")
@@ -83,7 +94,7 @@ func (c *routed) read(s *server) (in rouse.Invocation, err error) {
 		Method: c.r.Method, Path: path, Query: c.r.URL.RawQuery, Header: c.requestHeader(), Remote: c.r.RemoteAddr,
 	}
 	in.Reply = c
-	return in, nil
+	return nil
 }
 
 // splitRoute takes "/fn/name/rest" apart into "name" and "/rest".

@@ -19,6 +19,7 @@ import (
 	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/meta"
 	"github.com/rouse-run/rouse/queue"
+	routetable "github.com/rouse-run/rouse/route"
 	"github.com/rouse-run/rouse/rule"
 	"github.com/rouse-run/rouse/rule/inbox"
 	"github.com/rouse-run/rouse/store/sqlite"
@@ -90,7 +91,9 @@ func services(t testing.TB, p *nativetest.Platform) Services {
 			}
 		}
 	})
-	return Services{Services: p.Services(), Data: d, Rules: rules, Control: rules, Servers: func(kind string) event.Server {
+	routes, err := routetable.Open(t.Context(), routetable.Config{Meta: meta.New(keys("meta")), Registry: p, Reserved: Paths()})
+	must(err)
+	return Services{Services: p.Services(), Data: d, Rules: rules, Control: rules, Routes: routes, Servers: func(kind string) event.Server {
 		if kind == "door" {
 			return served
 		}

@@ -1,0 +1,2 @@
+def main(event):
+    return "you asked for " + event["path"] + "\n"
