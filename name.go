@@ -37,6 +37,34 @@ func CheckName(s string) error {
 		Err: fmt.Errorf("a name is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a letter or digit")}
 }
 
+// CheckFunction returns an Invalid Error where s can't name a function: names as
+// CheckName takes them, in folders set apart by "/" and spaces set apart by ":",
+// in which "~" may stand for what a dialect has to spell otherwise.
+func CheckFunction(s string) error {
+	if CheckName(s) == nil {
+		return nil
+	}
+	ok, first := len(s) > 0 && len(s) <= 600, true
+	for i := 0; ok && i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '~':
+			first = false
+		case c == '/', c == ':':
+			ok, first = !first, true
+		case c == '.', c == '_', c == '-':
+			ok = !first
+		default:
+			ok = false
+		}
+	}
+	if ok && !first {
+		return nil
+	}
+	return &Error{Op: "check name", Kind: Invalid, On: s,
+		Err: fmt.Errorf("a function's name is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a letter or digit; it may lie in a folder, as in images/resize")}
+}
+
 // A Digest is a SHA-256 in lowercase hex, 64 characters; "" is none.
 type Digest string
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A Principal is who asks.
 type Principal struct {
 	Name      string
 	Operator  bool      // may do all there is
+	Owner     bool      // may do all there is in its Namespace
 	Namespace Namespace // whose things the Grants are about
 	Grants    []Grant   // all that anybody but an operator may do; none is nothing
 
@@ -92,12 +94,63 @@ func (g Grant) covers(name string) bool {
 
 // May says whether p may read, or with write write, a thing of a service.
 func (p Principal) May(service string, r Ref, write bool) bool {
-	if p.Operator {
+	if p.Operator || p.Owner && r.Namespace == p.Namespace {
 		return true
 	}
 	return r.Namespace == p.Namespace && slices.ContainsFunc(p.Grants, func(g Grant) bool {
 		return g.Service == service && g.covers(r.Name) && (write && g.Write || !write && g.Read)
 	})
+}
+
+// An AccessKey is a pair with which a client proves who it is, or signs what it
+// asks.
+type AccessKey struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+}
+
+// AccessKeys know principals by their AccessKeys.
+type AccessKeys interface {
+	// Secret returns whom the key with an id stands for, and its secret, which
+	// the caller compares, or checks a signature with. Errors: Unauthenticated.
+	Secret(ctx context.Context, id string) (Principal, string, error)
+}
+
+// A Subject owns a namespace of its own.
+type Subject struct {
+	Namespace Namespace `json:"namespace"`
+	Key       AccessKey `json:"key"`
+	Quota     Quota     `json:"quota"`
+	Blocked   bool      `json:"blocked,omitempty"` // its key opens nothing
+	Rotated   int       `json:"rotated,omitempty"` // how often its key was changed
+	Created   time.Time `json:"created"`
+}
+
+// A Quota bounds what is done in a namespace. A zero field sets no bound.
+type Quota struct {
+	Invocations int `json:"invocations,omitempty"` // a minute, of functions
+	Fires       int `json:"fires,omitempty"`       // a minute, of triggers
+	Concurrent  int `json:"concurrent,omitempty"`  // invocations at once
+}
+
+// Subjects knows who may use the platform besides its operator. All methods may
+// be called concurrently.
+type Subjects interface {
+	AccessKeys
+
+	// SetSubject adds s, or replaces its quota and whether it is blocked. With
+	// rotate it gets a new key, and the old one opens nothing any more.
+	SetSubject(ctx context.Context, s Subject, rotate bool) (Subject, error)
+
+	// Subject returns one; the default namespace's is always there. Errors: NotFound.
+	Subject(ctx context.Context, ns Namespace) (Subject, error)
+
+	// Subjects lists all by namespace.
+	Subjects(ctx context.Context) ([]Subject, error)
+
+	// RemoveSubject takes a key away; what is in its namespace stays. Errors:
+	// NotFound; Invalid for the default namespace's.
+	RemoveSubject(ctx context.Context, ns Namespace) error
 }
 
 type principalKey struct{}

@@ -148,6 +148,15 @@ type Contract interface {
 	Boot(ctx context.Context, f Function, s Sandbox, log func(Line)) (Instance, error)
 }
 
+// A Handler answers for Functions of one contract in the platform itself: those
+// that have no code but lead to others, and those that a dialect brings along.
+// Concurrent calls are safe.
+type Handler interface {
+	// Handle answers one Event, as Instance.Answer does. What it wants to have
+	// logged goes to log.
+	Handle(ctx context.Context, f Function, in Invocation, log func(Line)) (Answer, error)
+}
+
 // An Instance is one live copy of a Function. It answers as many Events at
 // once as Limits.Concurrency says.
 type Instance interface {

@@ -65,7 +65,8 @@ type Emitter interface {
 
 // The names of Attributes that the platform gives to Events.
 const (
-	AttributeHops     = "rousehops"     // how many activations led to it, one after the other
-	AttributeCause    = "rousecause"    // the ID of the last of them
-	AttributeReplayed = "rousereplayed" // "true" where it is delivered again on demand
+	AttributeHops       = "rousehops"       // how many activations led to it, one after the other
+	AttributeCause      = "rousecause"      // the ID of the last of them
+	AttributeActivation = "rouseactivation" // RULE/ID: the rule of that name is to run it as the Activation of that ID
+	AttributeReplayed   = "rousereplayed"   // "true" where it is delivered again on demand
 )

@@ -22,6 +22,7 @@ const keptResult = 64 << 10
 // A Config says with what an Invoker works.
 type Config struct {
 	Registry rouse.Registry
+	Handlers map[string]rouse.Handler // answer for functions of these contracts, where it is not Direct
 	Pool     *pool.Pool
 	Recorder *Recorder
 	Log      *slog.Logger
@@ -58,6 +59,9 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	}
 	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops,
 		Attempt: in.Attempt, Started: time.Now()}
+	if h := v.Handlers[f.Contract]; h != nil {
+		return v.handle(ctx, h, f, in, a)
+	}
 	lease, err := v.Pool.Lease(ctx, f)
 	if err != nil {
 		return v.unleased(ctx, a, err)
@@ -67,7 +71,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	running := newDeadline(ctx, limit)
 	answer, err := lease.Answer(running, in)
 	running.close()
-	v.conclude(&a, answer, err, limit, lease)
+	v.conclude(&a, answer, err, limit, lease.OutOfMemory)
 	a.Run = rouse.Duration(lease.Ran)
 	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()
 	a.Memory = lease.Peak(lease.Ran > 20*time.Millisecond)
@@ -76,13 +80,36 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	return a, nil
 }
 
+// Direct returns an Invoker that runs a function's own code, also where a
+// Handler answers for it.
+func (v *Invoker) Direct() *Invoker {
+	c := v.Config
+	c.Handlers = nil
+	return New(c)
+}
+
+// handle has the platform itself answer.
+func (v *Invoker) handle(ctx context.Context, h rouse.Handler, f rouse.Function, in rouse.Invocation, a rouse.Activation) (rouse.Activation, error) {
+	limit := time.Duration(f.Limits.Timeout)
+	running := newDeadline(ctx, limit)
+	answer, err := h.Handle(running, f, in, func(l rouse.Line) {
+		l.Activation, l.Function = in.ID, f.Ref
+		v.Recorder.Line(l)
+	})
+	running.close()
+	v.conclude(&a, answer, err, limit, func() bool { return false })
+	a.Run = rouse.Duration(time.Since(a.Started))
+	v.Recorder.Add(a)
+	return a, nil
+}
+
 // conclude says how the run ended.
-func (v *Invoker) conclude(a *rouse.Activation, answer rouse.Answer, err error, limit time.Duration, lease *pool.Lease) {
+func (v *Invoker) conclude(a *rouse.Activation, answer rouse.Answer, err error, limit time.Duration, outOfMemory func() bool) {
 	switch {
 	case err == nil:
 		a.Status, a.Failure = answer.Status, answer.Failure
 		a.Result, a.ContentType, a.Size = answer.Result, answer.ContentType, answer.Size
-		if a.Status == rouse.StatusFailed && lease.OutOfMemory() {
+		if a.Status == rouse.StatusFailed && outOfMemory() {
 			// One of its processes was killed, and what is left of it complains.
 			a.Status = rouse.StatusOutOfMemory
 		}

@@ -18,10 +18,11 @@ const maxEnv = 128 << 10
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func checkNames(f rouse.Function) error {
-	for _, name := range []string{string(f.Namespace), f.Name} {
-		if err := rouse.CheckName(name); err != nil {
-			return err
-		}
+	if err := rouse.CheckName(string(f.Namespace)); err != nil {
+		return err
+	}
+	if err := rouse.CheckFunction(f.Name); err != nil {
+		return err
 	}
 	for dialect, note := range f.Notes {
 		if !json.Valid(note) {

@@ -22,6 +22,9 @@ func (g *Registry) Deploy(ctx context.Context, f rouse.Function, archive io.Read
 	if err := checkNames(f); err != nil {
 		return rouse.Function{}, err
 	}
+	if archive == nil && f.Code == "" && g.cfg.Handlers[f.Contract] != nil {
+		return g.deployHandled(ctx, f)
+	}
 	progress("reading code")
 	if archive == nil { // code that is here already
 		stored, err := g.cfg.Blobs.Open(ctx, f.Code)
@@ -54,6 +57,20 @@ func (g *Registry) Deploy(ctx context.Context, f rouse.Function, archive io.Read
 	}
 	progress("storing version")
 	return d.store(ctx, spool)
+}
+
+// deployHandled deploys a function that needs no code.
+func (g *Registry) deployHandled(ctx context.Context, f rouse.Function) (rouse.Function, error) {
+	d := &deploy{Registry: g, f: f}
+	if err := d.checkRequest(); err != nil {
+		return rouse.Function{}, err
+	}
+	err := retry(ctx, func() error { return d.apply(ctx) })
+	if err != nil {
+		return rouse.Function{}, err
+	}
+	g.known.forget(f.Ref)
+	return d.f, nil
 }
 
 // about says which function an Error of a package below is about.
@@ -93,6 +110,24 @@ func (d *deploy) refuse(format string, args ...any) error {
 }
 
 func (d *deploy) check() error {
+	if err := d.checkRequest(); err != nil {
+		return err
+	}
+	b, err := look(d.dir)
+	if err != nil {
+		return fmt.Errorf("deploy %s: %w", d.f.Ref, err)
+	}
+	if err := d.chooseRuntime(b); err != nil {
+		return err
+	}
+	if err := d.chooseContract(); err != nil {
+		return err
+	}
+	return d.chooseHandler(b)
+}
+
+// checkRequest checks what does not hang on the code, and fills it in.
+func (d *deploy) checkRequest() error {
 	d.f.Limits = filled(d.f.Limits, d.cfg.Defaults)
 	if d.f.Limits.Tmp > d.f.Limits.Memory && d.cfg.Defaults.Tmp == d.f.Limits.Tmp {
 		d.f.Limits.Tmp = d.f.Limits.Memory // the default must not refuse a small function
@@ -110,20 +145,8 @@ func (d *deploy) check() error {
 		return err
 	}
 	var err error
-	if d.f.Allow, err = checkAllow(d.f); err != nil {
-		return err
-	}
-	b, err := look(d.dir)
-	if err != nil {
-		return fmt.Errorf("deploy %s: %w", d.f.Ref, err)
-	}
-	if err := d.chooseRuntime(b); err != nil {
-		return err
-	}
-	if err := d.chooseContract(); err != nil {
-		return err
-	}
-	return d.chooseHandler(b)
+	d.f.Allow, err = checkAllow(d.f)
+	return err
 }
 
 // prepare lets the driver compile or start what it can. That shows code that
@@ -188,16 +211,19 @@ func (d *deploy) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var c code
-	used, err := d.get(ctx, kindCode, codeRef(d.f.Code), &c)
-	if err != nil {
-		return err
-	}
 	now := d.cfg.Now().UTC()
 	d.f.Version, d.f.Created = newest.Version+1, now
-	return d.cfg.Meta.Apply(ctx, []rouse.Change{
+	changes := []rouse.Change{
 		change(kindHead, d.f.Ref, revision, d.f),
 		change(kindVersion, versionRef(d.f.Ref, d.f.Version), 0, d.f),
-		change(kindCode, codeRef(d.f.Code), used, code{Versions: c.Versions + 1, Since: now}),
-	})
+	}
+	if d.f.Code != "" {
+		var c code
+		used, err := d.get(ctx, kindCode, codeRef(d.f.Code), &c)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, change(kindCode, codeRef(d.f.Code), used, code{Versions: c.Versions + 1, Since: now}))
+	}
+	return d.cfg.Meta.Apply(ctx, changes)
 }

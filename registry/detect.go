@@ -202,6 +202,8 @@ func (d *deploy) chooseHandler(b layout) error {
 	case d.runtime.Family == familyWasm:
 		file, _, _ := strings.Cut(d.f.Handler, ":")
 		files = []string{file}
+	case d.f.Contract != contracts[d.runtime.Family]:
+		return nil // what it means, only its contract knows
 	case !program:
 		if files = modules(d.runtime.Family, d.f.Handler); files == nil {
 			return d.refuse("handler %q is not of the form %s", d.f.Handler, example(d.runtime.Family, false))

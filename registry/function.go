@@ -134,7 +134,9 @@ func (g *Registry) Remove(ctx context.Context, r rouse.Ref) error {
 					return err
 				}
 				for _, v := range versions {
-					codes[v.Code]++
+					if v.Code != "" {
+						codes[v.Code]++
+					}
 				}
 			}
 		}

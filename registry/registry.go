@@ -25,6 +25,7 @@ type Config struct {
 	Cache     *bundle.Cache
 	Drivers   []rouse.Driver
 	Contracts map[string]rouse.Contract
+	Handlers  map[string]rouse.Handler // of contracts whose functions may have no code
 	Builder   Builder
 	Defaults  rouse.Limits // stand for zero fields; its own zero fields are filled in
 	Retry     rouse.Retry  // likewise

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -92,6 +93,7 @@ func (e *Engine) call(ctx context.Context, d delivery, body []byte) result {
 		far = max(far, hops(&d.events[i]))
 	}
 	a, err := e.Invoker.Invoke(ctx, rouse.Invocation{
+		ID:       d.wanted(),
 		Function: rouse.Ref{Namespace: d.rule.Namespace, Name: d.to.Function}, Qualifier: d.to.Qualifier, Event: rouse.Event{Data: body},
 		Cause: d.events[0].ID, Rule: d.rule.Name, Hops: far, Attempt: d.attempt,
 	})
@@ -105,6 +107,16 @@ func (e *Engine) call(ctx context.Context, d delivery, body []byte) result {
 		return result{reason: reason(a), done: a}
 	}
 	return d.partial(a)
+}
+
+// wanted is the ID that who made the event wants the activation to have; "" is
+// any.
+func (d *delivery) wanted() string {
+	rule, id, _ := strings.Cut(d.events[0].Attributes[event.AttributeActivation], "/")
+	if rule != d.rule.Name || d.rule.Batch != nil || d.events[0].Attributes[event.AttributeReplayed] != "" {
+		return ""
+	}
+	return id
 }
 
 // partial reads which events of a batch the function says have failed:
