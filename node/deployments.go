@@ -35,10 +35,19 @@ func (d *deployments) Remove(ctx context.Context, r rouse.Ref) error {
 }
 
 // keepAll boots what is to be kept warm, at the start of the node.
-func (d *deployments) keepAll(ctx context.Context) error {
+func (d *deployments) keepAll(ctx context.Context, namespaces []rouse.Namespace) error {
+	for _, ns := range namespaces {
+		if err := d.keep(ctx, ns); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *deployments) keep(ctx context.Context, ns rouse.Namespace) error {
 	after := ""
 	for {
-		fs, err := d.Functions(ctx, rouse.DefaultNamespace, after, 1000)
+		fs, err := d.Functions(ctx, ns, after, 1000)
 		if err != nil || len(fs) == 0 {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -20,8 +21,10 @@ import (
 	"github.com/rouse-run/rouse/bundle"
 	webcontract "github.com/rouse-run/rouse/contract/http"
 	nativecontract "github.com/rouse-run/rouse/contract/native"
+	openwhiskcontract "github.com/rouse-run/rouse/contract/openwhisk"
 	"github.com/rouse-run/rouse/contract/stdio"
 	"github.com/rouse-run/rouse/dialect/native"
+	"github.com/rouse-run/rouse/dialect/openwhisk"
 	"github.com/rouse-run/rouse/invoke"
 	"github.com/rouse-run/rouse/pool"
 	"github.com/rouse-run/rouse/registry"
@@ -135,7 +138,10 @@ func (n *Node) openDrivers(ctx context.Context) (err error) {
 	}
 	n.processes, err = process.New(ctx, process.Config{
 		Dir: filepath.Join(n.Data, "process"), Name: groupName(n.Data), Isolation: n.Isolation, Spares: n.Spares, Log: n.Log,
-		Shims:  map[string]process.Shim{nativecontract.Name: {Python: nativecontract.Python, Node: nativecontract.Node}},
+		Shims: map[string]process.Shim{
+			nativecontract.Name:    {Python: nativecontract.Python, Node: nativecontract.Node},
+			openwhiskcontract.Name: {Python: openwhiskcontract.Python, Node: openwhiskcontract.Node},
+		},
 		Client: process.Client{Python: nativecontract.ClientPython, Node: nativecontract.ClientNode},
 	})
 	if err != nil {
@@ -166,23 +172,34 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		"stdio":             stdio.Contract{},
 		"wasi":              stdio.Contract{},
 	}
+	whisk := openwhisk.New(openwhisk.Config{Log: n.Log, NewID: invoke.NewID, Build: n.Version, Memory: n.Memory})
+	maps.Copy(contracts, openwhisk.Contracts())
+	handlers := whisk.Handlers()
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Access: n.access, Log: n.recorder.Line,
 		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.services.meta, Blobs: blobs, Cache: code, Drivers: drivers,
-		Contracts: contracts, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
+		Contracts: contracts, Handlers: handlers, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
 	n.registry = &deployments{Registry: r, pool: n.pool, sweep: r.Sweep}
 	metrics := newMetrics(n)
-	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
+	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Handlers: handlers, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
 	measured := metrics.around(n.invoker)
 	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.services.queues.Plain(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
 		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
 	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
-		Data: n.services.ports(), Take: n.services.queues.Take, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
+		Data: n.services.ports(), Take: n.services.queues.Take, SendAll: n.services.queues.SendAll, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
 	n.recorder.Tell(n.rules.Outcomes)
 	sources := n.sources()
 	n.rules.Use(sources...)
-	if err := n.rules.Load(ctx, rouse.DefaultNamespace); err != nil {
+	subjects, err := auth.NewSubjects(ctx, n.services.meta, tokens)
+	if err != nil {
+		return err
+	}
+	namespaces, err := namespacesOf(ctx, subjects)
+	if err != nil {
+		return err
+	}
+	if err := n.rules.Load(ctx, namespaces...); err != nil {
 		return err
 	}
 	if err := n.recover(ctx); err != nil {
@@ -192,10 +209,13 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	if err != nil {
 		return err
 	}
-	n.handler = native.New(asFunctions(native.Services{Services: rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
+	s := asFunctions(native.Services{Services: rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
 		Tail: n.recorder, Authenticator: tokens, Node: n.Describe},
-		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Routes: routes, Servers: servers(sources)}), native.Config{Log: n.Log, Metrics: metrics.write})
-	return n.registry.keepAll(ctx)
+		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Routes: routes, Subjects: subjects, Servers: servers(sources)})
+	whisk.Use(openwhisk.Services{Services: s.Services, Direct: metrics.around(n.invoker.Direct()), Meta: n.services.meta, Blobs: blobs, Subjects: subjects,
+		Rules: n.rules, Control: s.Control})
+	n.handler = doors{native.New(s, native.Config{Log: n.Log, Metrics: metrics.write}), whisk}
+	return n.registry.keepAll(ctx, namespaces)
 }
 
 // Addr is where the node listens.

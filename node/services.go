@@ -17,6 +17,7 @@ import (
 	"github.com/rouse-run/rouse/bucket"
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native"
+	"github.com/rouse-run/rouse/dialect/openwhisk"
 	"github.com/rouse-run/rouse/meta"
 	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/rule/inbox"
@@ -117,5 +118,5 @@ const keepEvents = 7 * 24 * time.Hour
 
 // ownPaths are those of the server's own APIs: no route leads them to functions.
 func ownPaths() []string {
-	return append(native.Paths(), "/api/v1") // the latter is where other platforms' clients ask
+	return append(native.Paths(), openwhisk.Paths()...)
 }

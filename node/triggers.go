@@ -6,6 +6,7 @@ import (
 	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/trigger/events"
 	"github.com/rouse-run/rouse/trigger/files"
+	"github.com/rouse-run/rouse/trigger/manual"
 	"github.com/rouse-run/rouse/trigger/mqtt"
 	"github.com/rouse-run/rouse/trigger/schedule"
 	"github.com/rouse-run/rouse/trigger/web"
@@ -21,6 +22,7 @@ func (n *Node) sources() []event.Source {
 		webhook.New(webhook.Config{Emitter: n.rules, Log: n.Log}),
 		webhook.NewGitHub(webhook.Config{Emitter: n.rules, Log: n.Log}),
 		events.New(events.Config{Emitter: n.rules, Log: n.Log}),
+		manual.Source{},
 		mqtt.New(mqtt.Config{Emitter: n.rules, Log: n.Log}),
 	}
 }

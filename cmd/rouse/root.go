@@ -29,6 +29,8 @@ var commands = []func(*app) *cobra.Command{
 	triggerCommand,
 	rulesCommand,
 	routesCommand,
+	subjectCommand,
+	envCommand,
 	replayCommand,
 	explainCommand,
 	doctorCommand,

@@ -31,10 +31,11 @@ type Config struct {
 // asked for.
 type Services struct {
 	rouse.Services
-	Data    data.Services
-	Rules   event.Rules
-	Control event.Control
-	Routes  rouse.Routes // nil is none
+	Data     data.Services
+	Rules    event.Rules
+	Control  event.Control
+	Routes   rouse.Routes // nil is none
+	Subjects rouse.Subjects
 
 	// Servers returns what serves requests to triggers of a kind; nil where they
 	// are not asked by HTTP.

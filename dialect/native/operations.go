@@ -23,7 +23,7 @@ const (
 
 // operations is a function because an operation among them shows them all.
 func operations() []operation {
-	return slices.Concat(functionOperations(), streamOperations(), queueOperations(), tableOperations(), bucketOperations(), eventOperations(), routeOperations(), nodeOperations())
+	return slices.Concat(functionOperations(), streamOperations(), queueOperations(), tableOperations(), bucketOperations(), eventOperations(), routeOperations(), subjectOperations(), nodeOperations())
 }
 
 func functionOperations() []operation {
@@ -137,6 +137,16 @@ func eventOperations() []operation {
 		{"POST", "/v1/rules/{name}/replay", "deliver once more what came in: {\"since\", \"until\", \"function\", \"version\", \"rate\"}", []string{ns}, false, replayRule},
 
 		{"GET", "/v1/events/{id...}", "one event, while it is kept", []string{ns}, false, getEvent},
+	}
+}
+
+func subjectOperations() []operation {
+	const subject = "/v1/subjects/{name}"
+	return []operation{
+		{"GET", "/v1/subjects", "list those who own a namespace, with their keys", nil, false, listSubjects},
+		{"PUT", subject, "let somebody own the namespace of that name, or change that: {\"quota\": {\"invocations\", \"fires\", \"concurrent\"}, \"blocked\", \"rotate\"}", nil, false, setSubject},
+		{"GET", subject, "one, with its key", nil, false, getSubject},
+		{"DELETE", subject, "take its key away; what is in its namespace stays", nil, false, removeSubject},
 	}
 }
 

@@ -1,0 +1,468 @@
+package openwhisk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/contract/openwhisk"
+)
+
+// A note is what only OpenWhisk knows of an action, in the Function's Notes.
+type note struct {
+	openwhisk.Note
+	Publish     bool     `json:"publish,omitempty"`
+	Main        string   `json:"main,omitempty"`
+	Image       string   `json:"image,omitempty"`
+	Binary      bool     `json:"binary,omitempty"`  // the code came in base64
+	Program     bool     `json:"program,omitempty"` // the code came as an executable by itself
+	Components  []string `json:"components,omitempty"`
+	Parameters  pairs    `json:"parameters,omitempty"` // the action's own
+	Annotations pairs    `json:"annotations,omitempty"`
+	Limits      limits   `json:"limits"`
+	Updated     int64    `json:"updated"` // ms since 1970
+	Of          *origin  `json:"of,omitempty"`
+}
+
+// An action is a Function as OpenWhisk sees it. It is never changed once made.
+type action struct {
+	note
+	path  path
+	f     rouse.Function
+	final bool // its parameters can't be overridden
+}
+
+// native reports whether it was not deployed as an action.
+func (a *action) native() bool { return a.f.Notes[Name] == nil }
+
+// actionOf reads what a Function is as an action; one that was deployed natively
+// is one as well.
+func (d *Door) actionOf(f rouse.Function) (*action, error) {
+	if known, ok := d.actions.Load(f.Ref); ok {
+		if a := known.(*action); a.f.Version == f.Version && a.f.Created.Equal(f.Created) {
+			return a, nil
+		}
+	}
+	a := &action{path: pathOf(f.Ref), f: f}
+	if raw := f.Notes[Name]; raw != nil {
+		if err := json.Unmarshal(raw, &a.note); err != nil {
+			return nil, fmt.Errorf("read note of %s: %w", f.Ref, err)
+		}
+	} else {
+		a.note = note{Limits: limitsOf(f.Limits), Main: f.Handler, Binary: true, Updated: f.Created.UnixMilli()}
+		a.Kind, a.Version, a.Path = kindOfRuntime(f), fmt.Sprintf("0.0.%d", f.Version), a.path.String()
+		a.Annotations = pairs{text("exec", a.Kind)}
+	}
+	a.final = a.Annotations.is("final")
+	d.actions.Store(f.Ref, a)
+	return a, nil
+}
+
+// An actionBody is what a client puts.
+type actionBody struct {
+	Version     string   `json:"version"`
+	Publish     *bool    `json:"publish"`
+	Exec        *exec    `json:"exec"`
+	Parameters  *pairs   `json:"parameters"`
+	Annotations pairs    `json:"annotations"`
+	Deleted     []string `json:"delAnnotations"`
+	Limits      *limits  `json:"limits"`
+}
+
+// An actionSeen is an action as clients see it.
+type actionSeen struct {
+	Namespace   string    `json:"namespace"`
+	Name        string    `json:"name"`
+	Version     string    `json:"version"`
+	Publish     bool      `json:"publish"`
+	Annotations pairs     `json:"annotations"`
+	Parameters  pairs     `json:"parameters"`
+	Limits      limits    `json:"limits"`
+	Exec        exec      `json:"exec"`
+	Updated     int64     `json:"updated"`
+	Binding     *pathLike `json:"binding,omitempty"`
+}
+
+// seen shows an action, with its code where there is any to be shown.
+func (a *action) seen(code *string) actionSeen {
+	s := actionSeen{Namespace: a.path.where(), Name: a.path.name, Version: a.Version, Publish: a.Publish, Annotations: a.Annotations.orEmpty(),
+		Parameters: a.Parameters.orEmpty(), Limits: a.Limits, Updated: a.Updated,
+		Exec: exec{Kind: a.Kind, Code: code, Main: a.Main, Image: a.Image, Components: a.Components, Binary: a.Binary}}
+	if a.Of != nil {
+		s.Parameters = a.Of.Parameters.orEmpty()
+		s.Binding = a.Of.Binding
+	}
+	if a.Kind == kindSequence {
+		list, _ := json.Marshal(a.Components) // strings always marshal
+		s.Parameters = s.Parameters.with(keyValue{Key: "_actions", Value: list})
+	}
+	return s
+}
+
+// locks let one change of a name happen at a time.
+type locks [64]sync.Mutex
+
+func (l *locks) hold(key string) (release func()) {
+	h := uint32(2166136261)
+	for i := range len(key) {
+		h = (h ^ uint32(key[i])) * 16777619
+	}
+	m := &l[h%uint32(len(l))]
+	m.Lock()
+	return m.Unlock
+}
+
+// actionPath is what the path of a request names, in one's own namespace.
+func (c *call) actionPath() (path, error) {
+	ns, err := c.mine()
+	if err != nil {
+		return path{}, err
+	}
+	return parse(ns, c.rest("actions"))
+}
+
+func (d *Door) putAction(c *call) error {
+	p, err := c.actionPath()
+	if err == nil {
+		err = c.owner()
+	}
+	if err != nil {
+		return err
+	}
+	var in actionBody
+	if err := c.read(&in, maxBody); err != nil {
+		return err
+	}
+	defer d.locks.hold(p.String())()
+	pk, err := d.home(c.r.Context(), p)
+	if err != nil {
+		return err
+	}
+	old, err := d.existing(c.r.Context(), p)
+	if err != nil {
+		return err
+	}
+	switch {
+	case old != nil && c.r.URL.Query().Get("overwrite") != "true":
+		return refuse(http.StatusConflict, textExists)
+	case old == nil && p.pack == "":
+		if err := d.elsewhere(c, p.ns, p.name, "actions"); err != nil {
+			return err
+		}
+	}
+	a, code, err := d.edit(c.r.Context(), p, old, &in)
+	if err != nil {
+		return err
+	}
+	if a, err = d.deploy(c.r.Context(), a, pk.Parameters, code); err != nil {
+		return err
+	}
+	var shown *string
+	if in.Exec != nil && !a.Binary {
+		shown = in.Exec.Code
+	}
+	return c.answer(http.StatusOK, a.seen(shown))
+}
+
+// home is the package that an action is to lie in; the zero one where in none.
+func (d *Door) home(ctx context.Context, p path) (pack, error) {
+	if p.pack == "" {
+		return pack{}, nil
+	}
+	pk, _, ok, err := d.packages.get(ctx, p.ns, p.pack)
+	switch {
+	case err != nil:
+		return pk, err
+	case !ok:
+		return pk, errNotFound
+	case pk.Binding != nil:
+		return pk, refuse(http.StatusBadRequest, "Operation not permitted on package binding.")
+	}
+	return pk, nil
+}
+
+// existing is the action of a path, nil where there is none.
+func (d *Door) existing(ctx context.Context, p path) (*action, error) {
+	f, err := d.Registry.Function(ctx, p.ref(), "")
+	if rouse.KindOf(err) == rouse.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.actionOf(f)
+}
+
+// edit makes of old, which may be nil, what in asks for, and packs its code; nil
+// where that stays.
+func (d *Door) edit(ctx context.Context, p path, old *action, in *actionBody) (*action, []byte, error) {
+	a := &action{path: p}
+	if old != nil {
+		*a = *old
+	}
+	var err error
+	if a.Version, err = nextVersion(in.Version, a.Version); err != nil {
+		return nil, nil, err
+	}
+	if in.Publish != nil {
+		a.Publish = *in.Publish
+	}
+	if in.Parameters != nil {
+		a.Parameters = merged(*in.Parameters)
+	}
+	if old == nil && in.Annotations.get("provide-api-key") == nil {
+		a.Annotations = a.Annotations.with(keyValue{Key: "provide-api-key", Value: json.RawMessage("false")})
+	}
+	a.Annotations = a.Annotations.with(in.Annotations...).without(in.Deleted...)
+	for what, list := range map[string]pairs{"parameters": a.Parameters, "annotations": a.Annotations} {
+		if err := checkPairs(what, list); err != nil {
+			return nil, nil, err
+		}
+	}
+	var asked limits
+	if in.Limits != nil {
+		asked = *in.Limits
+	}
+	if a.Limits, err = d.over(asked, a.Limits); err != nil {
+		return nil, nil, err
+	}
+	a.Path, a.Updated = p.String(), d.millis()
+	var code []byte
+	switch {
+	case in.Exec != nil:
+		code, err = d.setExec(ctx, a, in.Exec)
+	case old == nil:
+		err = refuse(http.StatusBadRequest, "The request content was malformed:\nexec undefined")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	a.ProvideKey = a.Annotations.is("provide-api-key")
+	a.Annotations = a.Annotations.with(text("exec", a.Kind))
+	return a, code, nil
+}
+
+// setExec gives an action other code.
+func (d *Door) setExec(ctx context.Context, a *action, e *exec) ([]byte, error) {
+	a.Main, a.Image, a.Components, a.Binary, a.Program = e.Main, "", nil, false, false
+	a.f = rouse.Function{}
+	if e.Kind == kindSequence {
+		a.Kind = kindSequence
+		return nil, d.setComponents(ctx, a, e.Components)
+	}
+	if e.Kind == kindBlackbox && e.Image != "" && !strings.HasPrefix(e.Image, "openwhisk/dockerskeleton") {
+		return nil, refuse(http.StatusBadRequest, "The request content was malformed:\nexec.image: this platform runs no images, such as %s; send the program itself: a zip archive that holds an executable named 'exec', with --native", e.Image)
+	}
+	k, err := d.kind(e.Kind)
+	if err != nil {
+		return nil, err
+	}
+	a.Kind, a.Image = k.Kind, e.Image
+	if e.Code == nil || *e.Code == "" {
+		return nil, refuse(http.StatusBadRequest, "The request content was malformed:\n'code' must be a string or attachment object defined in 'exec' for '%s' actions", k.Kind)
+	}
+	pk, err := packCode(a.Kind, *e.Code)
+	if err != nil {
+		return nil, err
+	}
+	a.Binary, a.Program = pk.binary, pk.program
+	a.f.Runtime = k.runtime
+	return pk.archive, nil
+}
+
+// deploy makes an action the newest version of its Function, with the defaults
+// of the package around it. Without code it keeps what it has.
+func (d *Door) deploy(ctx context.Context, a *action, around pairs, code []byte) (*action, error) {
+	a.Arguments, a.Env = arguments(merged(around, a.Parameters))
+	raw, err := json.Marshal(a.note)
+	if err != nil {
+		return nil, err
+	}
+	f := rouse.Function{Ref: a.path.ref(), Runtime: a.f.Runtime, Code: a.f.Code, Contract: Name, Handler: a.Main, Limits: a.Limits.function(),
+		Retry: rouse.Retry{Attempts: 1}, Notes: rouse.Notes{Name: raw}}
+	switch {
+	case a.Kind == kindSequence:
+		f.Contract, f.Runtime, f.Code = contractSequence, kindSequence, ""
+		f.Limits.Timeout = rouse.Duration(d.longest())
+	case a.note.Annotations.is("conductor"):
+		f.Contract = contractConductor
+	case a.f.Notes[Name] == nil && code == nil: // deployed natively
+		f.Contract = a.f.Contract
+	}
+	if f.Handler == "" {
+		f.Handler = "main"
+	}
+	if a.ProvideKey {
+		f.Allow = []string{"function:* rw", "trigger:* rw"}
+	}
+	f.Egress = true // as OpenWhisk's actions have it
+	deployed, err := d.deployCode(ctx, f, code)
+	if err != nil {
+		return nil, err
+	}
+	return d.actionOf(deployed)
+}
+
+// deployCode deploys f. Where the tier has no egress, it goes without.
+func (d *Door) deployCode(ctx context.Context, f rouse.Function, code []byte) (rouse.Function, error) {
+	if code == nil {
+		return d.Registry.Deploy(ctx, f, nil, nil)
+	}
+	return d.Registry.Deploy(ctx, f, bytes.NewReader(code), nil)
+}
+
+func (d *Door) getAction(c *call) error {
+	if strings.HasSuffix(c.r.URL.Path, "/") {
+		return d.listPackaged(c)
+	}
+	ns, err := c.namespace()
+	if err != nil {
+		return err
+	}
+	p, err := parse(ns, c.rest("actions"))
+	if err != nil {
+		return err
+	}
+	if err := c.may("function", p.ref().Name, false); err != nil {
+		return err
+	}
+	a, err := d.find(c.r.Context(), c.own(), p)
+	if err != nil {
+		return err
+	}
+	var code *string
+	if c.r.URL.Query().Get("code") != "false" && a.Kind != kindSequence {
+		text, err := d.code(c.r.Context(), a)
+		if err != nil {
+			return err
+		}
+		code = &text
+	}
+	return c.answer(http.StatusOK, a.seen(code))
+}
+
+func (d *Door) deleteAction(c *call) error {
+	p, err := c.actionPath()
+	if err == nil {
+		err = c.owner()
+	}
+	if err != nil {
+		return err
+	}
+	defer d.locks.hold(p.String())()
+	if _, err := d.home(c.r.Context(), p); err != nil {
+		return err
+	}
+	a, err := d.existing(c.r.Context(), p)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		return errNotFound
+	}
+	if err := d.Registry.Remove(c.r.Context(), a.f.Ref); err != nil {
+		return err
+	}
+	d.actions.Delete(a.f.Ref)
+	return c.answer(http.StatusOK, a.seen(nil))
+}
+
+// functions returns all Functions of a namespace that are actions of its own.
+func (d *Door) functions(ctx context.Context, ns rouse.Namespace) ([]*action, error) {
+	var all []*action
+	for after := ""; ; {
+		fs, err := d.Registry.Functions(ctx, ns, after, 1000)
+		if err != nil || len(fs) == 0 {
+			return all, err
+		}
+		for _, f := range fs {
+			if strings.Contains(f.Name, ":") {
+				continue // another namespace's, or a trigger's
+			}
+			a, err := d.actionOf(f)
+			if err != nil {
+				return nil, err
+			}
+			if a.Of == nil {
+				all = append(all, a)
+			}
+		}
+		after = fs[len(fs)-1].Name
+	}
+}
+
+func (a *action) item() item {
+	return item{Namespace: a.path.where(), Name: a.path.name, Version: a.Version, Publish: a.Publish, Annotations: a.Annotations.orEmpty(),
+		Updated: a.Updated, Limits: &a.Limits, Exec: &execSeen{a.Binary}}
+}
+
+func (d *Door) listActions(c *call) error {
+	ns, err := c.namespace()
+	if err != nil {
+		return err
+	}
+	all, err := d.functions(c.r.Context(), ns)
+	if err != nil {
+		return err
+	}
+	var items []item
+	for _, a := range all {
+		if ok, err := d.visible(c, a.path); err != nil {
+			return err
+		} else if ok {
+			items = append(items, a.item())
+		}
+	}
+	return c.list("actions", items)
+}
+
+// listPackaged lists the actions of one package.
+func (d *Door) listPackaged(c *call) error {
+	ns, err := c.namespace()
+	if err != nil {
+		return err
+	}
+	name := strings.TrimSuffix(c.rest("actions"), "/")
+	if err := checkName(name); err != nil {
+		return err
+	}
+	pk, _, ok, err := d.packages.get(c.r.Context(), ns, name)
+	if err != nil {
+		return err
+	}
+	if !ok || ns != c.own() && !c.who.Operator && !pk.Publish {
+		return errNotFound
+	}
+	at := path{ns: ns, pack: name}
+	if pk.Binding != nil {
+		at = pk.Binding.path()
+	}
+	all, err := d.functions(c.r.Context(), at.ns)
+	if err != nil {
+		return err
+	}
+	var items []item
+	for _, a := range all {
+		if a.path.pack == at.pack {
+			items = append(items, a.item())
+		}
+	}
+	return c.list("actions", items)
+}
+
+// visible reports whether who asks may see an action in a list.
+func (d *Door) visible(c *call, p path) (bool, error) {
+	if p.ns == c.own() || c.who.Operator {
+		return true, nil
+	}
+	if p.pack == "" {
+		return false, nil
+	}
+	pk, _, ok, err := d.packages.get(c.r.Context(), p.ns, p.pack)
+	return ok && pk.Publish, err
+}

@@ -1,0 +1,436 @@
+package openwhisk
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// The status codes of an activation.
+const (
+	codeSuccess = iota
+	codeApplication
+	codeDeveloper
+	codeInternal
+)
+
+var statusNames = [...]string{"success", "application error", "action developer error", "whisk internal error"}
+
+// Texts of what becomes of actions.
+const (
+	textNoInit     = "The action did not initialize and exited unexpectedly."
+	textNoResponse = "The action did not produce a valid response and exited unexpectedly."
+	textMemory     = "The action exhausted its memory and was aborted."
+	textProvision  = "Failed to provision resources to run the action."
+)
+
+// A response is how an activation ended.
+type response struct {
+	Status     string          `json:"status"`
+	StatusCode *int            `json:"statusCode,omitempty"`
+	Success    bool            `json:"success"`
+	Result     json.RawMessage `json:"result"`
+	Size       int             `json:"size,omitempty"`
+
+	code int
+}
+
+// failureApplication is the Type of a Failure that the code itself returned.
+const failureApplication = "ApplicationError"
+
+// responseOf says in OpenWhisk's words how an activation of a ended.
+func responseOf(a *action, act rouse.Activation) response {
+	r := response{}
+	failed := func(code int, text string) response {
+		result, _ := json.Marshal(map[string]string{"error": text}) // strings always marshal
+		return finished(code, result)
+	}
+	booting := act.Cold && act.Run == 0
+	switch act.Status {
+	case rouse.StatusAnswered:
+		return finished(codeSuccess, resultOf(act))
+	case rouse.StatusFailed:
+		switch {
+		case act.Failure == nil:
+			return failed(codeDeveloper, textNoResponse)
+		case act.Failure.Type == failureApplication && len(act.Result) > 0:
+			return finished(codeApplication, act.Result)
+		case act.Failure.Type == failureApplication, a != nil && a.native():
+			return failed(codeApplication, act.Failure.Message)
+		}
+		return failed(codeDeveloper, act.Failure.Message)
+	case rouse.StatusTimedOut:
+		end := "."
+		if booting {
+			end = " during initialization."
+		}
+		var limit int64
+		if a != nil {
+			limit = time.Duration(a.f.Limits.Timeout).Milliseconds()
+		}
+		return failed(codeDeveloper, fmt.Sprintf("The action exceeded its time limits of %d milliseconds%s", limit, end))
+	case rouse.StatusOutOfMemory:
+		return failed(codeDeveloper, textMemory)
+	case rouse.StatusCrashed:
+		if booting {
+			return failed(codeDeveloper, textNoInit)
+		}
+		return failed(codeDeveloper, textNoResponse)
+	}
+	text := textProvision
+	if act.Failure != nil {
+		text += " " + act.Failure.Message
+	}
+	r = failed(codeInternal, text)
+	return r
+}
+
+func finished(code int, result json.RawMessage) response {
+	return response{Status: statusNames[code], StatusCode: &code, Success: code == codeSuccess, Result: result, Size: len(result), code: code}
+}
+
+// resultOf is a result in JSON: what is not is in a string.
+func resultOf(act rouse.Activation) json.RawMessage {
+	switch {
+	case act.ContentType == "" && len(act.Result) > 0:
+		return act.Result
+	case act.Digest != "":
+		b, _ := json.Marshal(map[string]string{"error": fmt.Sprintf("The result of %d bytes is too large to be kept; its SHA-256 is %s.", act.Size, act.Digest)})
+		return b
+	case len(act.Result) == 0:
+		return json.RawMessage("{}")
+	}
+	b, _ := json.Marshal(string(act.Result)) // a string always can be
+	return b
+}
+
+// An activationSeen is an activation as clients see it.
+type activationSeen struct {
+	Namespace   string    `json:"namespace"`
+	Name        string    `json:"name"`
+	Version     string    `json:"version"`
+	Publish     bool      `json:"publish"`
+	Subject     string    `json:"subject,omitempty"`
+	ID          string    `json:"activationId"`
+	Start       int64     `json:"start"`
+	End         int64     `json:"end,omitempty"`
+	Duration    *int64    `json:"duration,omitempty"`
+	Cause       string    `json:"cause,omitempty"`
+	StatusCode  *int      `json:"statusCode,omitempty"` // of a summary
+	Response    *response `json:"response,omitempty"`
+	Logs        []string  `json:"logs,omitzero"`
+	Annotations pairs     `json:"annotations"`
+}
+
+func raw(key string, v any) keyValue {
+	b, _ := json.Marshal(v) // numbers, flags and limits always marshal
+	return keyValue{Key: key, Value: b}
+}
+
+// ran is the action that an activation was of, in the version that ran; nil
+// where it is there no more.
+func (d *Door) ran(ctx context.Context, act rouse.Activation) (*action, error) {
+	f, err := d.Registry.Function(ctx, act.Function, strconv.Itoa(act.Version))
+	if rouse.KindOf(err) == rouse.NotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.actionOf(f)
+}
+
+// activation shows an activation of a, which may be nil, without its log.
+func (d *Door) activation(ctx context.Context, act rouse.Activation, a *action) (activationSeen, error) {
+	p := pathOf(act.Function)
+	s := activationSeen{Namespace: string(act.Function.Namespace), Name: p.name, Version: "0.0." + itoa(max(1, act.Version)), Subject: string(act.Function.Namespace),
+		ID: act.ID, Start: act.Started.UnixMilli(), Logs: []string{}}
+	r := responseOf(a, act)
+	s.Response = &r
+	if isTrigger(act.Function) {
+		s.Annotations = pairs{raw("path", p.String())}
+		return s.caused(act.Cause), nil
+	}
+	ran := time.Duration(act.Run + act.Init)
+	s.End = act.Started.Add(time.Duration(act.Queued) + ran).UnixMilli()
+	duration := max(time.Duration(act.Run).Milliseconds(), 0)
+	s.Duration = &duration
+	at := p.String()
+	if a != nil {
+		s.Version = a.Version
+		if a.Of != nil {
+			at = a.Of.Path
+		}
+	}
+	s.Annotations = pairs{raw("path", at)}
+	if a != nil {
+		s.Annotations = append(s.Annotations, text("kind", a.Kind), raw("limits", a.Limits))
+		if a.Of != nil && a.Of.Binding != nil {
+			s.Annotations = append(s.Annotations, text("binding", a.Of.Binding.Namespace+"/"+a.Of.Binding.Name))
+		}
+	}
+	s.Annotations = append(s.Annotations, raw("timeout", act.Status == rouse.StatusTimedOut))
+	if a == nil || !composed(a) {
+		s.Annotations = append(s.Annotations, raw("waitTime", time.Duration(act.Queued).Milliseconds()))
+	}
+	if act.Cold {
+		s.Annotations = append(s.Annotations, raw("initTime", time.Duration(act.Init).Milliseconds()))
+	}
+	return d.composition(ctx, s, act, a)
+}
+
+// composition adds what an activation has to do with one that composes others.
+func (d *Door) composition(ctx context.Context, s activationSeen, act rouse.Activation, a *action) (activationSeen, error) {
+	if a != nil && a.f.Contract == contractConductor {
+		s.Annotations = append(s.Annotations, raw("conductor", true))
+	}
+	topmost := a != nil && composed(a)
+	if act.Cause != "" && len(act.Cause) == idLength {
+		parent, err := d.Records.Activation(ctx, act.Cause)
+		if err != nil && rouse.KindOf(err) != rouse.NotFound {
+			return s, err
+		}
+		if err == nil {
+			by, err := d.ran(ctx, parent)
+			if err != nil {
+				return s, err
+			}
+			if by != nil && composed(by) {
+				s.Cause, topmost = act.Cause, false
+				s.Annotations = append(s.Annotations, text("causedBy", "sequence"))
+			}
+		}
+	}
+	if topmost {
+		s.Annotations = append(s.Annotations, raw("topmost", true))
+	}
+	return s.caused(act.Cause), nil
+}
+
+// caused names what led to it, be it an activation or an event.
+func (s activationSeen) caused(cause string) activationSeen {
+	if cause != "" {
+		s.Annotations = append(s.Annotations, text("cause", cause))
+	}
+	return s
+}
+
+func isTrigger(r rouse.Ref) bool {
+	return strings.HasPrefix(r.Name, prefixTrigger+":") && !strings.Contains(r.Name, "/")
+}
+
+// logs are the lines of an activation.
+func (d *Door) logs(ctx context.Context, act rouse.Activation) ([]string, error) {
+	lines, err := d.Records.Lines(ctx, rouse.LineQuery{Function: act.Function, Activation: act.ID, Limit: maxLines})
+	if err != nil {
+		return nil, err
+	}
+	a, err := d.ran(ctx, act)
+	if err != nil {
+		return nil, err
+	}
+	plain := isTrigger(act.Function) || a != nil && composed(a)
+	list := make([]string, len(lines))
+	for i, l := range lines {
+		switch {
+		case plain:
+			list[i] = l.Text
+		case l.Stream == rouse.Platform && a != nil:
+			list[i] = fmt.Sprintf("%-30s stderr: Logs were truncated because the total bytes size exceeds the limit of %d bytes.", l.Time.UTC().Format(time.RFC3339Nano), a.f.Limits.Log)
+		default:
+			stream := l.Stream
+			if stream == rouse.Platform {
+				stream = rouse.Stderr
+			}
+			list[i] = fmt.Sprintf("%-30s %s: %s", l.Time.UTC().Format(time.RFC3339Nano), stream, l.Text)
+		}
+	}
+	return list, nil
+}
+
+const (
+	idLength = 32
+	maxLines = 100_000
+)
+
+// getActivation answers for one activation, its logs, or its result.
+func (d *Door) getActivation(c *call) error {
+	ns, err := c.mine()
+	if err != nil {
+		return err
+	}
+	id, part, _ := strings.Cut(c.rest("activations"), "/")
+	if len(id) != idLength {
+		return refuse(http.StatusBadRequest, "Activation id length is %d but must be %d.", len(id), idLength)
+	}
+	if strings.Trim(id, "0123456789abcdefABCDEF") != "" {
+		return refuse(http.StatusBadRequest, "The activation id is not valid.")
+	}
+	ctx := c.r.Context()
+	act, err := d.Records.Activation(ctx, strings.ToLower(id))
+	if err != nil {
+		return err
+	}
+	if act.Function.Namespace != ns {
+		return errNotFound
+	}
+	a, err := d.ran(ctx, act)
+	if err != nil {
+		return err
+	}
+	switch part {
+	case "result":
+		return c.answer(http.StatusOK, responseOf(a, act))
+	case "logs":
+		logs, err := d.logs(ctx, act)
+		if err != nil {
+			return err
+		}
+		return c.answer(http.StatusOK, map[string][]string{"logs": logs})
+	case "":
+	default:
+		return errNotFound
+	}
+	s, err := d.activation(ctx, act, a)
+	if err == nil {
+		s.Logs, err = d.logs(ctx, act)
+	}
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, s)
+}
+
+// A search says which activations are asked for.
+type search struct {
+	rouse.ActivationQuery
+	names []string // of functions; none is all
+	page  page
+	docs  bool
+}
+
+func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
+	if s.page, err = c.page("activations"); err != nil {
+		return s, err
+	}
+	q := c.r.URL.Query()
+	s.docs = q.Get("docs") == "true"
+	if s.docs && s.page.count {
+		return s, refuse(http.StatusBadRequest, "The parameter 'docs' is not permitted with 'count'.")
+	}
+	s.Namespace = ns
+	for name, at := range map[string]*time.Time{"since": &s.Since, "upto": &s.Until} {
+		text := q.Get(name)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return s, refuse(http.StatusBadRequest, "The query parameter '%s' was malformed:\nParameter is not a valid value for epoch seconds: %s", name, text)
+		}
+		*at = time.UnixMilli(n)
+		if name == "upto" {
+			*at = at.Add(time.Millisecond) // it includes that one
+		}
+	}
+	if name := q.Get("name"); name != "" {
+		p, err := parse(ns, name)
+		if err != nil || strings.Count(name, "/") > 1 {
+			return s, refuse(http.StatusBadRequest, "The query parameter 'name' was malformed:\nParameter may be a 'simple' name or 'package-name/simple' name: %s", name)
+		}
+		s.names = []string{p.ref().Name}
+		if p.pack == "" {
+			s.names = append(s.names, handOver(ns, name).Name)
+		}
+	}
+	return s, nil
+}
+
+// pageOf is how many activations are read at once.
+const pageOf = 1000
+
+// each calls f with the activations of one function, or of all, the newest first.
+func (d *Door) each(ctx context.Context, q rouse.ActivationQuery, f func(rouse.Activation) bool) error {
+	q.Limit = pageOf
+	for {
+		as, err := d.Records.Activations(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, a := range as {
+			if !f(a) {
+				return nil
+			}
+		}
+		if len(as) < pageOf {
+			return nil
+		}
+		q.Before = as[len(as)-1].ID
+	}
+}
+
+func (d *Door) listActivations(c *call) error {
+	ns, err := c.mine()
+	if err != nil {
+		return err
+	}
+	s, err := d.search(c, ns)
+	if err != nil {
+		return err
+	}
+	ctx := c.r.Context()
+	want, n := s.page.skip+s.page.limit, 0
+	var found []rouse.Activation
+	names := s.names
+	if names == nil {
+		names = []string{""}
+	}
+	for _, name := range names {
+		s.Function = name
+		of := 0
+		err := d.each(ctx, s.ActivationQuery, func(a rouse.Activation) bool {
+			n++
+			if s.page.count {
+				return true
+			}
+			found = append(found, a)
+			of++
+			return of < want
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if s.page.count {
+		return c.answer(http.StatusOK, map[string]int{"activations": max(0, n-s.page.skip)})
+	}
+	slices.SortStableFunc(found, func(a, b rouse.Activation) int { return cmp.Compare(b.ID, a.ID) })
+	found = found[min(s.page.skip, len(found)):]
+	found = found[:min(s.page.limit, len(found))]
+	list := make([]activationSeen, len(found))
+	for i, act := range found {
+		a, err := d.ran(ctx, act)
+		if err != nil {
+			return err
+		}
+		if list[i], err = d.activation(ctx, act, a); err != nil {
+			return err
+		}
+		if s.docs {
+			if list[i].Logs, err = d.logs(ctx, act); err != nil {
+				return err
+			}
+			continue
+		}
+		list[i].StatusCode, list[i].Response, list[i].Logs, list[i].Subject = list[i].Response.StatusCode, nil, nil, ""
+	}
+	return c.answer(http.StatusOK, list)
+}

@@ -1,0 +1,313 @@
+package openwhisk
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rouse-run/rouse"
+)
+
+// A call is one request on its way through the API.
+type call struct {
+	w           http.ResponseWriter
+	r           *http.Request
+	who         rouse.Principal
+	user        string // the ID of the key that was shown
+	transaction string
+}
+
+// A refusal is an error in OpenWhisk's words.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (e *refusal) Error() string { return e.text }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+// Texts of OpenWhisk's that clients know.
+const (
+	textNotFound  = "The requested resource does not exist."
+	textExists    = "resource already exists"
+	textElsewhere = "Resource by this name exists but is not in this collection."
+	textChanged   = "Concurrent modification to resource detected."
+	textDenied    = "The supplied authentication is not authorized to access this resource."
+	textNoAuth    = "The resource requires authentication, which was not supplied with the request"
+	textBadAuth   = "The supplied authentication is invalid"
+	textReserved  = "Request defines parameters that are not allowed (e.g., reserved properties)."
+	textOverload  = "The server is currently unavailable (because it is overloaded or down for maintenance)."
+	textInternal  = "There was an internal server error."
+)
+
+var errNotFound = &refusal{http.StatusNotFound, textNotFound}
+
+// refusalOf is the one table from Kind to status and text.
+func refusalOf(err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("Request larger than allowed: %d > %d bytes.", tooLarge.Limit+1, tooLarge.Limit)}
+	}
+	text := err.Error()
+	if e, ok := errors.AsType[*rouse.Error](err); ok {
+		text = e.Err.Error()
+	}
+	switch rouse.KindOf(err) {
+	case rouse.Invalid, rouse.NotImplemented:
+		return &refusal{http.StatusBadRequest, text}
+	case rouse.NotFound:
+		return errNotFound
+	case rouse.Conflict:
+		return &refusal{http.StatusConflict, textChanged}
+	case rouse.Denied:
+		return &refusal{http.StatusForbidden, textDenied}
+	case rouse.Unauthenticated:
+		return &refusal{http.StatusUnauthorized, textBadAuth}
+	case rouse.Throttled:
+		return &refusal{http.StatusTooManyRequests, text}
+	case rouse.TooLarge:
+		return &refusal{http.StatusRequestEntityTooLarge, text}
+	case rouse.Unavailable:
+		return &refusal{http.StatusServiceUnavailable, textOverload}
+	}
+	return &refusal{http.StatusInternalServerError, textInternal}
+}
+
+// open serves a request that needs no key.
+func (d *Door) open(h func(*call) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := &call{w: w, r: r, transaction: transactionOf(r)}
+		c.header()
+		if err := h(c); err != nil {
+			d.fail(c, err)
+		}
+	}
+}
+
+// authorized serves a request of somebody who has shown a key.
+func (d *Door) authorized(h func(*call) error) http.HandlerFunc {
+	return d.open(func(c *call) error {
+		if c.r.Method == http.MethodOptions {
+			return h(c)
+		}
+		if err := d.authenticate(c); err != nil {
+			return err
+		}
+		return h(c)
+	})
+}
+
+// transactionOf is the request's own id, or a new one.
+func transactionOf(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= 128 && !strings.ContainsFunc(id, unprintable) {
+		return id
+	}
+	return newTransaction()
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r > '~' }
+
+// header sets what all answers have.
+func (c *call) header() {
+	h := c.w.Header()
+	h["X-Request-Id"] = []string{c.transaction}
+	h["Access-Control-Allow-Origin"] = []string{"*"}
+	h["Access-Control-Allow-Headers"] = []string{"Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"}
+	h["Access-Control-Allow-Methods"] = []string{"GET, DELETE, POST, PUT, HEAD"}
+}
+
+// authenticate finds out who asks: by a key, or by what brought the request here.
+func (d *Door) authenticate(c *call) error {
+	who, user, err := d.authenticated(c.r)
+	if err != nil {
+		return err
+	}
+	c.who, c.user = who, user
+	return nil
+}
+
+func (d *Door) authenticated(r *http.Request) (rouse.Principal, string, error) {
+	id, secret, basic := r.BasicAuth()
+	if who, ok := rouse.PrincipalOf(r.Context()); ok { // a function, at its own entrance
+		return who, id, nil
+	}
+	if token, ok := bearer(r); ok {
+		who, err := d.Authenticator.Token(r.Context(), token)
+		return who, "", err
+	}
+	if !basic {
+		return rouse.Principal{}, "", refuse(http.StatusUnauthorized, textNoAuth)
+	}
+	who, want, err := d.Subjects.Secret(r.Context(), id)
+	if err != nil || subtle.ConstantTimeCompare([]byte(secret), []byte(want)) != 1 {
+		return rouse.Principal{}, "", refuse(http.StatusUnauthorized, textBadAuth)
+	}
+	return who, id, nil
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return token, ok && strings.EqualFold(scheme, "bearer")
+}
+
+// own is the namespace of who asks.
+func (c *call) own() rouse.Namespace {
+	if c.who.Namespace == "" {
+		return rouse.DefaultNamespace
+	}
+	return c.who.Namespace
+}
+
+// namespace is the one that the path names.
+func (c *call) namespace() (rouse.Namespace, error) {
+	return c.resolve(c.r.PathValue("ns"))
+}
+
+func (c *call) resolve(ns string) (rouse.Namespace, error) {
+	if ns == "_" || ns == string(c.own()) {
+		return c.own(), nil
+	}
+	if rouse.CheckName(ns) != nil {
+		return "", refuse(http.StatusBadRequest, "The namespace contains illegal characters.")
+	}
+	return rouse.Namespace(ns), nil
+}
+
+// mine is the namespace that the path names, which must be one's own.
+func (c *call) mine() (rouse.Namespace, error) {
+	ns, err := c.namespace()
+	if err == nil && ns != c.own() && !c.who.Operator {
+		err = refuse(http.StatusForbidden, textDenied)
+	}
+	return ns, err
+}
+
+// may refuses what who asks may not do with a thing.
+func (c *call) may(service, name string, write bool) error {
+	if c.who.May(service, rouse.Ref{Namespace: c.own(), Name: name}, write) {
+		return nil
+	}
+	return refuse(http.StatusForbidden, "The supplied authentication is not authorized to access '%s/%s'.", c.own(), name)
+}
+
+// owner refuses who does not own the namespace, such as a function.
+func (c *call) owner() error {
+	if c.who.Operator || c.who.Owner {
+		return nil
+	}
+	return refuse(http.StatusForbidden, textDenied)
+}
+
+// rest is what follows a collection in the path, decoded.
+func (c *call) rest(collection string) string {
+	_, name, _ := strings.Cut(c.r.URL.Path, "/namespaces/")
+	_, name, _ = strings.Cut(name, "/"+collection+"/")
+	return name
+}
+
+// maxBody bounds a request: code of 48 MB in base64, and what is around it.
+const maxBody = 72 << 20
+
+// read decodes the body, bounded by most bytes, into v.
+func (c *call) read(v any, most int64) error {
+	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return refuse(http.StatusBadRequest, "The request content was malformed:\n%s", jsonReason(err))
+	}
+	return nil
+}
+
+// jsonReason names the field that is wrong, where it is one.
+func jsonReason(err error) string {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
+		return fmt.Sprintf("%s is a %s, a %s is wanted", e.Field, e.Value, e.Type)
+	}
+	return err.Error()
+}
+
+// answer writes v as JSON.
+func (c *call) answer(status int, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	c.write(status, bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return nil
+}
+
+var typeJSON = []string{"application/json"}
+
+// write answers with JSON.
+func (c *call) write(status int, body []byte) {
+	h := c.w.Header()
+	h["Content-Type"] = typeJSON
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	c.w.WriteHeader(status)
+	if c.r.Method != http.MethodHead {
+		_, _ = c.w.Write(body) // an error is the connection's
+	}
+}
+
+// An errorBody is what a refusal looks like; clients want both fields.
+type errorBody struct {
+	Error string `json:"error"`
+	Code  string `json:"code"`
+}
+
+// fail answers with err, or logs it where only the operator may see it.
+func (d *Door) fail(c *call, err error) {
+	r := refusalOf(err)
+	if r.status == http.StatusInternalServerError {
+		d.Log.Error("internal error", "transaction", c.transaction, "method", c.r.Method, "path", c.r.URL.Path, "error", err)
+	}
+	h := c.w.Header()
+	switch r.status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Basic realm="OpenWhisk secure realm"`)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	case http.StatusRequestEntityTooLarge:
+		h.Set("Connection", "close")
+	}
+	_ = c.answer(r.status, errorBody{r.text, c.transaction})
+}
+
+func (d *Door) refusePath(*call) error { return errNotFound }
+
+// other answers what browsers ask before a request from another site, and
+// refuses what there is not.
+func (d *Door) other(c *call) error {
+	if c.r.Method == http.MethodOptions {
+		c.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	_, rest, _ := strings.Cut(c.r.URL.Path, "/namespaces/")
+	_, rest, _ = strings.Cut(rest, "/")
+	collection, _, _ := strings.Cut(rest, "/")
+	if slices.Contains(collections, collection) {
+		return refuse(http.StatusMethodNotAllowed, "HTTP method not allowed, supported methods: GET, PUT, POST, DELETE")
+	}
+	return errNotFound
+}
+
+var collections = []string{"actions", "activations", "limits", "packages", "rules", "triggers"}

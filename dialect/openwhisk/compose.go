@@ -1,0 +1,257 @@
+package openwhisk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// maxComponents bounds a sequence, those in it counted as well, and the actions
+// that a conductor calls.
+const maxComponents = 50
+
+// longest is how long a composition may take; its components have limits of
+// their own.
+func (d *Door) longest() time.Duration { return 24 * time.Hour }
+
+// composed reports whether an action runs others.
+func composed(a *action) bool {
+	return a.f.Contract == contractSequence || a.f.Contract == contractConductor
+}
+
+// handler is a rouse.Handler.
+type handler func(context.Context, rouse.Function, rouse.Invocation, func(rouse.Line)) (rouse.Answer, error)
+
+// Handle implements rouse.Handler.
+func (h handler) Handle(ctx context.Context, f rouse.Function, in rouse.Invocation, log func(rouse.Line)) (rouse.Answer, error) {
+	return h(ctx, f, in, log)
+}
+
+// setComponents makes an action a sequence of others, all of which must be there.
+func (d *Door) setComponents(ctx context.Context, a *action, components []string) error {
+	if len(components) == 0 {
+		return refuse(http.StatusBadRequest, "No component specified for the sequence.")
+	}
+	n := 0
+	for _, name := range components {
+		p, err := parseQualified(a.path.ns, name)
+		if err != nil {
+			return err
+		}
+		if p == a.path {
+			return refuse(http.StatusBadRequest, "Sequence may not refer to itself.")
+		}
+		a.Components = append(a.Components, "/"+p.String())
+	}
+	return d.count(ctx, a.path, a.path.ns, a.Components, &n)
+}
+
+// count counts the components of a sequence and of those in it, and refuses one
+// that comes back to itself.
+func (d *Door) count(ctx context.Context, self path, own rouse.Namespace, components []string, n *int) error {
+	for _, name := range components {
+		p, err := parseQualified(own, name)
+		if err != nil {
+			return err
+		}
+		if p == self {
+			return refuse(http.StatusBadRequest, "Sequence may not refer to itself.")
+		}
+		c, err := d.find(ctx, own, p)
+		if err != nil {
+			if refusalOf(err).status == http.StatusNotFound {
+				return refuse(http.StatusBadRequest, "Sequence component does not exist.")
+			}
+			return err
+		}
+		if c.Kind == kindSequence {
+			err = d.count(ctx, self, own, c.Components, n)
+		} else {
+			*n++
+		}
+		if err != nil {
+			return err
+		}
+		if *n > maxComponents {
+			return refuse(http.StatusBadRequest, "Too many actions in the sequence.")
+		}
+	}
+	return nil
+}
+
+// maxDepth bounds compositions within compositions.
+const maxDepth = 16
+
+func tooDeep(in rouse.Invocation) (rouse.Answer, bool) {
+	if in.Hops < maxDepth {
+		return rouse.Answer{}, false
+	}
+	return failure("DeveloperError", fmt.Sprintf("%d activations in a row led here: actions seem to call each other without end.", in.Hops)), true
+}
+
+func failure(kind, text string) rouse.Answer {
+	return rouse.Answer{Status: rouse.StatusFailed, Failure: &rouse.Failure{Type: kind, Message: text}}
+}
+
+// applicationError is the answer of code that says no.
+func applicationError(text string) rouse.Answer {
+	result, _ := json.Marshal(map[string]string{"error": text}) // strings always marshal
+	a := failure(failureApplication, text)
+	a.Result, a.Size = result, int64(len(result))
+	return a
+}
+
+// answerOf makes the answer of a composition of what its last component did.
+func answerOf(act rouse.Activation) rouse.Answer {
+	return rouse.Answer{Status: act.Status, Result: act.Result, ContentType: act.ContentType, Size: act.Size, Failure: act.Failure}
+}
+
+// component runs one action of a composition and logs its activation.
+func (d *Door) component(ctx context.Context, by rouse.Invocation, invoker rouse.Invoker, f rouse.Ref, args []byte, log func(rouse.Line)) (rouse.Activation, error) {
+	in := rouse.Invocation{ID: d.NewID(), Function: f, Event: rouse.Event{Data: args}, Cause: by.ID, Hops: by.Hops + 1}
+	act, err := invoker.Invoke(ctx, in)
+	if err != nil && act.ID == "" {
+		return act, err
+	}
+	log(rouse.Line{Time: time.Now(), Stream: rouse.Stdout, Text: act.ID})
+	return act, nil
+}
+
+// runSequence runs the components of a sequence, each with the result of the one
+// before.
+func (d *Door) runSequence(ctx context.Context, f rouse.Function, in rouse.Invocation, log func(rouse.Line)) (rouse.Answer, error) {
+	if no, deep := tooDeep(in); deep {
+		return no, nil
+	}
+	a, err := d.actionOf(f)
+	if err != nil {
+		return rouse.Answer{}, err
+	}
+	args, err := a.Overlay(in.Event)
+	if err != nil {
+		return failure("DeveloperError", err.Error()), nil
+	}
+	var last rouse.Activation
+	for _, name := range a.Components {
+		p, err := parseQualified(f.Namespace, name)
+		if err != nil {
+			return rouse.Answer{}, err
+		}
+		c, err := d.find(ctx, f.Namespace, p)
+		if err != nil {
+			return applicationError("Sequence component does not exist."), nil
+		}
+		if last, err = d.component(ctx, in, d.Invoker, c.f.Ref, args, log); err != nil {
+			return applicationError(refusalOf(err).text), nil
+		}
+		if last.Status != rouse.StatusAnswered {
+			break
+		}
+		args = last.Result
+	}
+	return answerOf(last), nil
+}
+
+// A step is what a conductor answers.
+type step struct {
+	action json.RawMessage
+	params json.RawMessage
+	state  json.RawMessage
+}
+
+// stepOf reads a conductor's answer.
+func stepOf(result []byte) (s step, object map[string]json.RawMessage) {
+	if json.Unmarshal(result, &object) != nil || object == nil {
+		return s, nil
+	}
+	return step{object["action"], object["params"], object["state"]}, object
+}
+
+// boxed is v where it is an object, and else an object that holds it.
+func boxed(v json.RawMessage, name string) map[string]json.RawMessage {
+	object := map[string]json.RawMessage{}
+	if len(v) == 0 || string(v) == "null" {
+		return object
+	}
+	if json.Unmarshal(v, &object) != nil {
+		return map[string]json.RawMessage{name: v}
+	}
+	return object
+}
+
+// runConductor runs a conductor and the actions that it names, in turn, until it
+// names none.
+func (d *Door) runConductor(ctx context.Context, f rouse.Function, in rouse.Invocation, log func(rouse.Line)) (rouse.Answer, error) {
+	if no, deep := tooDeep(in); deep {
+		return no, nil
+	}
+	args := in.Event.Data
+	for called := 0; ; called++ {
+		act, err := d.component(ctx, in, d.Direct, f.Ref, args, log)
+		if err != nil {
+			return applicationError(refusalOf(err).text), nil
+		}
+		if act.Status != rouse.StatusAnswered {
+			return answerOf(act), nil
+		}
+		s, object := stepOf(act.Result)
+		if len(s.action) == 0 || string(s.action) == "null" {
+			if p := s.params; object != nil && len(p) > 0 {
+				result, err := json.Marshal(boxed(p, "value"))
+				return rouse.Answer{Status: rouse.StatusAnswered, Result: result, Size: int64(len(result))}, err
+			}
+			return answerOf(act), nil
+		}
+		if called == maxComponents {
+			return applicationError("Too many actions in the composition."), nil
+		}
+		result, no, err := d.step(ctx, f.Namespace, in, s, log)
+		if err != nil || no != nil {
+			return *no, err
+		}
+		next := boxed(result, "value")
+		for k, v := range boxed(s.state, "state") {
+			next[k] = v
+		}
+		if args, err = json.Marshal(next); err != nil {
+			return rouse.Answer{}, err
+		}
+	}
+}
+
+// step runs the action that a conductor named. What fails is the conductor's to
+// see, but for an action that there is not: no is the composition's end then.
+func (d *Door) step(ctx context.Context, ns rouse.Namespace, in rouse.Invocation, s step, log func(rouse.Line)) (result json.RawMessage, no *rouse.Answer, err error) {
+	end := func(format string, args ...any) (json.RawMessage, *rouse.Answer, error) {
+		a := applicationError(fmt.Sprintf(format, args...))
+		return nil, &a, nil
+	}
+	var name string
+	if json.Unmarshal(s.action, &name) != nil {
+		return end("Failed to parse action name from json value %s during composition.", s.action)
+	}
+	p, err := parseQualified(ns, name)
+	if err != nil {
+		return end("Failed to parse action name from json value %s during composition.", s.action)
+	}
+	c, err := d.find(ctx, ns, p)
+	if err != nil {
+		if refusalOf(err).status == http.StatusForbidden {
+			return end("Failed entitlement check for action with name '%s' during composition.", p)
+		}
+		return end("Failed to resolve action with name '%s' during composition.", p)
+	}
+	params, err := json.Marshal(boxed(s.params, "value"))
+	if err != nil {
+		return nil, nil, err
+	}
+	act, err := d.component(ctx, in, d.Invoker, c.f.Ref, params, log)
+	if err != nil {
+		return end("%s", refusalOf(err).text)
+	}
+	return responseOf(c, act).Result, nil, nil
+}

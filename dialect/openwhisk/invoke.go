@@ -1,0 +1,228 @@
+package openwhisk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// headerActivation tells of the activation that a request made.
+const headerActivation = "X-Openwhisk-Activation-Id"
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// accepted answers that something will run.
+func (c *call) accepted(id string) error {
+	c.w.Header()[headerActivation] = []string{id}
+	c.write(http.StatusAccepted, []byte(`{"activationId":"`+id+`"}`))
+	return nil
+}
+
+// quota is what may be done in a namespace.
+func (d *Door) quota(ctx context.Context, ns rouse.Namespace) (rouse.Quota, error) {
+	s, err := d.Subjects.Subject(ctx, ns)
+	if rouse.KindOf(err) == rouse.NotFound { // an operator asks, about one without a subject
+		return rouse.Quota{}, nil
+	}
+	return s.Quota, err
+}
+
+// arguments reads the body of an invocation: an object, or a list.
+func (c *call) arguments(a *action) ([]byte, error) {
+	size := c.r.ContentLength
+	if size == 0 {
+		return nil, nil
+	}
+	body := http.MaxBytesReader(c.w, c.r.Body, maxPayload)
+	var b []byte
+	var err error
+	if size > 0 && size <= maxPayload {
+		b = make([]byte, size)
+		_, err = io.ReadFull(body, b)
+	} else {
+		b, err = io.ReadAll(body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimSpace(b)
+	if len(b) == 0 || string(b) == "null" {
+		return nil, nil
+	}
+	if !json.Valid(b) || b[0] != '{' && b[0] != '[' {
+		return nil, refuse(http.StatusBadRequest, "The request content was malformed:\nthe arguments of an action are a JSON object")
+	}
+	if a.final && b[0] == '{' {
+		return b, a.checkFinal(b)
+	}
+	return b, nil
+}
+
+// checkFinal refuses arguments in the place of parameters that are final.
+func (a *action) checkFinal(b []byte) error {
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal(b, &given); err != nil {
+		return err
+	}
+	for key := range given {
+		if value, ok := a.Arguments[key]; ok && string(value) != "null" {
+			return refuse(http.StatusBadRequest, textReserved)
+		}
+	}
+	return nil
+}
+
+// wait reads how long a blocking invocation is waited for.
+func (d *Door) waitOf(r *http.Request) (time.Duration, error) {
+	text := r.URL.Query().Get("timeout")
+	if text == "" {
+		return d.Wait, nil
+	}
+	n, err := strconv.Atoi(text)
+	if most := int(d.Wait.Milliseconds()); err != nil || n < 1 || n > most {
+		return 0, refuse(http.StatusBadRequest, "The query parameter 'timeout' was malformed:\nTimeout must be number of milliseconds up to %d.", most)
+	}
+	return time.Duration(n) * time.Millisecond, nil
+}
+
+func (d *Door) invokeAction(c *call) error {
+	ns, err := c.namespace()
+	if err != nil {
+		return err
+	}
+	p, err := parse(ns, c.rest("actions"))
+	if err != nil {
+		return err
+	}
+	if err := c.may("function", p.ref().Name, true); err != nil {
+		return err
+	}
+	ctx := context.WithoutCancel(c.r.Context())
+	a, err := d.find(ctx, c.own(), p)
+	if err != nil {
+		return err
+	}
+	args, err := c.arguments(a)
+	if err != nil {
+		return err
+	}
+	quota, err := d.quota(ctx, c.own())
+	if err != nil {
+		return err
+	}
+	done, err := d.throttle.invoke(c.own(), quota)
+	if err != nil {
+		return err
+	}
+	in := rouse.Invocation{ID: d.NewID(), Function: a.f.Ref, Event: rouse.Event{Data: args}}
+	blocking, result := flags(c.r.URL.RawQuery)
+	if !blocking {
+		defer done()
+		if _, err := d.Acceptor.Accept(ctx, []rouse.Invocation{in}); err != nil {
+			return err
+		}
+		return c.accepted(in.ID)
+	}
+	wait, err := d.waitOf(c.r)
+	if err != nil {
+		done()
+		return err
+	}
+	got, ok := d.await(ctx, a, in, wait, done)
+	switch {
+	case !ok:
+		return c.accepted(in.ID)
+	case got.err != nil && got.ID == "": // it came to no activation
+		return got.err
+	}
+	return d.answered(c, a, got.Activation, result)
+}
+
+// flags reads what most invocations say, without parsing the query in full.
+func flags(query string) (blocking, result bool) {
+	for query != "" {
+		var one string
+		one, query = cut(query)
+		switch one {
+		case "blocking=true":
+			blocking = true
+		case "result=true":
+			result = true
+		}
+	}
+	return blocking, result
+}
+
+func cut(query string) (first, rest string) {
+	for i := range len(query) {
+		if query[i] == '&' {
+			return query[:i], query[i+1:]
+		}
+	}
+	return query, ""
+}
+
+// An outcome is what an Invoker returned.
+type outcome struct {
+	rouse.Activation
+	err error
+}
+
+// await runs an invocation and waits for its end; ok is false where that takes
+// longer. Then, too, it runs to its end. Done is called then.
+func (d *Door) await(ctx context.Context, a *action, in rouse.Invocation, wait time.Duration, done func()) (got outcome, ok bool) {
+	if time.Duration(a.f.Limits.Timeout) <= wait { // it ends in time by itself
+		defer done()
+		got.Activation, got.err = d.Invoker.Invoke(ctx, in)
+		return got, true
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		defer done()
+		var o outcome
+		o.Activation, o.err = d.Invoker.Invoke(ctx, in)
+		ended <- o
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case got = <-ended:
+		return got, true
+	case <-timer.C:
+		return got, false
+	}
+}
+
+// answered answers a blocking invocation.
+func (d *Door) answered(c *call, a *action, act rouse.Activation, resultOnly bool) error {
+	r := responseOf(a, act)
+	status := http.StatusOK
+	switch r.code {
+	case codeApplication, codeDeveloper:
+		status = http.StatusBadGateway
+	case codeInternal:
+		status = http.StatusInternalServerError
+	}
+	c.w.Header()[headerActivation] = []string{act.ID}
+	if resultOnly {
+		c.write(status, r.Result)
+		return nil
+	}
+	s, err := d.activation(c.r.Context(), act, a)
+	if err != nil {
+		return err
+	}
+	s.Response.StatusCode = nil
+	if composed(a) {
+		if s.Logs, err = d.logs(c.r.Context(), act); err != nil {
+			return err
+		}
+	}
+	return c.answer(status, s)
+}

@@ -1,0 +1,157 @@
+// Package openwhisk is the API of Apache OpenWhisk: what wsk, the OpenWhisk
+// client libraries, wskdeploy and Composer ask for, under /api/v1.
+//
+// An action is a Function, whose Notes hold what only OpenWhisk knows of it; a
+// trigger is an event.Trigger; packages and rules are documents of their own.
+// What was deployed natively is seen here as well, and the other way round.
+package openwhisk
+
+import (
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/contract/openwhisk"
+	"github.com/rouse-run/rouse/event"
+)
+
+// Name is the key of OpenWhisk's Notes, and its contract's name.
+const Name = openwhisk.Name
+
+// The contracts of functions that a Door itself answers for.
+const (
+	contractSequence  = "openwhisk-sequence"
+	contractConductor = "openwhisk-conductor"
+	contractTrigger   = "openwhisk-trigger"
+)
+
+// Config bounds what the API takes. The zero value is fit for use.
+type Config struct {
+	Log    *slog.Logger     // nil discards
+	Now    func() time.Time // nil is time.Now
+	NewID  func() string    // makes the ID of an activation; required
+	Wait   time.Duration    // how long a blocking invocation waits; 0 is 60 s
+	Build  string           // names the build to clients that ask
+	Memory int64            // bytes that an action may ask for; 0 is 4 GB
+}
+
+// Services are what the API stands on.
+type Services struct {
+	rouse.Services
+	Direct   rouse.Invoker // runs a function's own code also where the Door answers for it
+	Meta     rouse.Meta
+	Blobs    rouse.Blobs
+	Subjects rouse.Subjects
+	Rules    event.Rules
+	Control  event.Control
+}
+
+// A Door serves the API, and answers for the functions that OpenWhisk composes
+// of others. Concurrent calls are safe once Use was called.
+type Door struct {
+	Config
+	Services
+	mux      *http.ServeMux
+	packages documents[pack]
+	rules    documents[rule]
+	actions  sync.Map // of *action by rouse.Ref
+	throttle throttle
+	locks    locks
+}
+
+// New returns a Door. Use must be called before it is asked for anything.
+func New(c Config) *Door {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Wait == 0 {
+		c.Wait = time.Minute
+	}
+	if c.Memory == 0 {
+		c.Memory = 4 << 30
+	}
+	d := &Door{Config: c, mux: http.NewServeMux()}
+	d.throttle.now = c.Now
+	d.routes()
+	return d
+}
+
+// Use says what the Door stands on.
+func (d *Door) Use(s Services) {
+	d.Services = s
+	d.packages = documents[pack]{meta: s.Meta, kind: "openwhisk.package"}
+	d.rules = documents[rule]{meta: s.Meta, kind: "openwhisk.rule"}
+}
+
+// Handlers are those of the contracts that the Door answers for.
+func (d *Door) Handlers() map[string]rouse.Handler {
+	return map[string]rouse.Handler{
+		contractSequence:  handler(d.runSequence),
+		contractConductor: handler(d.runConductor),
+		contractTrigger:   handler(d.runTrigger),
+	}
+}
+
+// Contracts are those that actions are written for, by name.
+func Contracts() map[string]rouse.Contract {
+	return map[string]rouse.Contract{Name: openwhisk.Contract{}, contractConductor: openwhisk.Contract{}}
+}
+
+// routes are the paths of the API.
+func (d *Door) routes() {
+	const ns = "/api/v1/namespaces/{ns}"
+	for path, h := range map[string]func(*call) error{
+		"GET /api/v1":                 d.getAPI,
+		"GET /api/v1/{$}":             d.getAPI,
+		"GET /api/v1/namespaces":      d.listNamespaces,
+		"GET /api/v1/namespaces/{$}":  d.listNamespaces,
+		"GET " + ns + "/limits":       d.getLimits,
+		"GET " + ns + "/actions":      d.listActions,
+		"GET " + ns + "/actions/{$}":  d.listActions,
+		"GET " + ns + "/actions/":     d.getAction,
+		"PUT " + ns + "/actions/":     d.putAction,
+		"DELETE " + ns + "/actions/":  d.deleteAction,
+		"POST " + ns + "/actions/":    d.invokeAction,
+		"GET " + ns + "/packages":     d.listPackages,
+		"GET " + ns + "/packages/{$}": d.listPackages,
+		"GET " + ns + "/packages/":    d.getPackage,
+		"PUT " + ns + "/packages/":    d.putPackage,
+		"DELETE " + ns + "/packages/": d.deletePackage,
+		"GET " + ns + "/triggers":     d.listTriggers,
+		"GET " + ns + "/triggers/{$}": d.listTriggers,
+		"GET " + ns + "/triggers/":    d.getTrigger,
+		"PUT " + ns + "/triggers/":    d.putTrigger,
+		"DELETE " + ns + "/triggers/": d.deleteTrigger,
+		"POST " + ns + "/triggers/":   d.fireTrigger,
+		"GET " + ns + "/rules":        d.listRules,
+		"GET " + ns + "/rules/{$}":    d.listRules,
+		"GET " + ns + "/rules/":       d.getRule,
+		"PUT " + ns + "/rules/":       d.putRule,
+		"DELETE " + ns + "/rules/":    d.deleteRule,
+		"POST " + ns + "/rules/":      d.setRuleStatus,
+		"GET " + ns + "/activations":  d.listActivations,
+		"GET " + ns + "/activations/": d.getActivation,
+		"/api/v1/namespaces/":         d.other,
+	} {
+		d.mux.HandleFunc(path, d.authorized(h))
+	}
+	for path, h := range map[string]func(*call) error{
+		"GET /{$}":             d.getServer,
+		"GET /ping":            d.ping,
+		"GET /api/v1/api-docs": d.getSwagger,
+		"/api/":                d.refusePath,
+	} {
+		d.mux.HandleFunc(path, d.open(h))
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+
+// Paths returns the paths that are the API's own, with all below.
+func Paths() []string { return []string{"/api", "/ping"} }
