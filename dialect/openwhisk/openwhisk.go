@@ -106,8 +106,6 @@ func Contracts() map[string]rouse.Contract {
 func (d *Door) routes() {
 	const ns = "/api/v1/namespaces/{ns}"
 	for path, h := range map[string]func(*call) error{
-		"GET /api/v1":                 d.getAPI,
-		"GET /api/v1/{$}":             d.getAPI,
 		"GET /api/v1/namespaces":      d.listNamespaces,
 		"GET /api/v1/namespaces/{$}":  d.listNamespaces,
 		"GET " + ns + "/limits":       d.getLimits,
@@ -142,6 +140,9 @@ func (d *Door) routes() {
 	}
 	for path, h := range map[string]func(*call) error{
 		"GET /{$}":             d.getServer,
+		"GET /api/v1":          d.getAPI,
+		"GET /api/v1/{$}":      d.getAPI,
+		"/api/v1/web/":         d.web,
 		"GET /ping":            d.ping,
 		"GET /api/v1/api-docs": d.getSwagger,
 		"/api/":                d.refusePath,
