@@ -17,7 +17,7 @@ import (
 
 // keptResult is how many bytes of a result an activation's record keeps; of a
 // larger one only the digest.
-const keptResult = 64 << 10
+const keptResult = 1 << 20
 
 // A Config says with what an Invoker works.
 type Config struct {
@@ -59,6 +59,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	}
 	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops,
 		Attempt: in.Attempt, Started: time.Now()}
+	v.Recorder.Begin(a)
 	if h := v.Handlers[f.Contract]; h != nil {
 		return v.handle(ctx, h, f, in, a)
 	}
@@ -148,6 +149,8 @@ func (v *Invoker) unleased(ctx context.Context, a rouse.Activation, err error) (
 	}
 	if ctx.Err() == nil || a.Status != rouse.StatusThrottled {
 		v.Recorder.Add(a)
+	} else {
+		v.Recorder.Forget(a.ID)
 	}
 	return a, err
 }

@@ -1,8 +1,10 @@
 package invoke
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ import (
 // beyond are dropped and counted.
 const (
 	maxActivations = 20_000
+	maxResultBytes = 256 << 20
 	maxLineBytes   = 64 << 20
 )
 
@@ -28,12 +31,14 @@ type Recorder struct {
 	tell  func(context.Context, []rouse.Activation) error
 
 	mu      sync.Mutex
-	cond    sync.Cond          // broadcast when something was stored
-	as      []rouse.Activation // guarded by mu
-	ls      []rouse.Line       // guarded by mu
-	size    int                // guarded by mu; bytes of ls
-	added   int64              // guarded by mu; activations and lines, ever
-	stored  int64              // guarded by mu; of those, stored or given up
+	cond    sync.Cond                   // broadcast when something was stored
+	running map[string]rouse.Activation // guarded by mu; what has begun and not ended, by ID
+	as      []rouse.Activation          // guarded by mu
+	results int                         // guarded by mu; bytes of the results of as
+	ls      []rouse.Line                // guarded by mu
+	size    int                         // guarded by mu; bytes of ls
+	added   int64                       // guarded by mu; activations and lines, ever
+	stored  int64                       // guarded by mu; of those, stored or given up
 	wake    chan struct{}
 	hurry   chan struct{}
 	dropped atomic.Int64
@@ -45,7 +50,7 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 	if pause == 0 {
 		pause = 50 * time.Millisecond
 	}
-	r := &Recorder{store: store, pause: pause, log: log, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r := &Recorder{store: store, pause: pause, log: log, running: map[string]rouse.Activation{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	r.cond.L = &r.mu
 	return r
 }
@@ -54,6 +59,21 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 // called before Run.
 func (r *Recorder) Tell(f func(context.Context, []rouse.Activation) error) { r.tell = f }
 
+// Begin lets readers see an activation that has not ended: it is pending until
+// Add, or Forget.
+func (r *Recorder) Begin(a rouse.Activation) {
+	r.mu.Lock()
+	r.running[a.ID] = a
+	r.mu.Unlock()
+}
+
+// Forget is the end of an activation that is not recorded.
+func (r *Recorder) Forget(id string) {
+	r.mu.Lock()
+	delete(r.running, id)
+	r.mu.Unlock()
+}
+
 // Add records an activation.
 func (r *Recorder) Add(a rouse.Activation) {
 	if len(a.Result) > keptResult {
@@ -61,11 +81,13 @@ func (r *Recorder) Add(a rouse.Activation) {
 		a.Result = nil
 	}
 	r.mu.Lock()
-	for len(r.as) >= maxActivations {
+	for len(r.as) >= maxActivations || r.results >= maxResultBytes {
 		signal(r.hurry)
 		r.cond.Wait()
 	}
+	delete(r.running, a.ID)
 	r.as = append(r.as, a)
+	r.results += len(a.Result)
 	r.added++
 	r.mu.Unlock()
 	signal(r.wake)
@@ -124,7 +146,7 @@ func (r *Recorder) post() {
 	r.mu.Lock()
 	as, ls := r.as, r.ls
 	// As many will come again, mostly.
-	r.as, r.ls, r.size = make([]rouse.Activation, 0, len(as)+len(as)/8), nil, 0
+	r.as, r.ls, r.size, r.results = make([]rouse.Activation, 0, len(as)+len(as)/8), nil, 0, 0
 	upTo := r.added
 	r.mu.Unlock()
 	if len(as)+len(ls) > 0 {
@@ -170,14 +192,47 @@ func (r *Recorder) Post(ctx context.Context, as []rouse.Activation, ls []rouse.L
 
 // Activation implements rouse.Records.
 func (r *Recorder) Activation(ctx context.Context, id string) (rouse.Activation, error) {
+	r.mu.Lock()
+	a, ok := r.running[id]
+	r.mu.Unlock()
+	if ok {
+		return a, nil
+	}
 	r.Settle(ctx)
 	return r.store.Activation(ctx, id)
 }
 
 // Activations implements rouse.Records.
 func (r *Recorder) Activations(ctx context.Context, q rouse.ActivationQuery) ([]rouse.Activation, error) {
+	pending := r.pending(q) // first: what ends meanwhile is then there twice, not missing
 	r.Settle(ctx)
-	return r.store.Activations(ctx, q)
+	as, err := r.store.Activations(ctx, q)
+	if err != nil || len(pending) == 0 {
+		return as, err
+	}
+	// Where several attempts share an ID, only the running one is not yet stored.
+	pending = slices.DeleteFunc(pending, func(p rouse.Activation) bool {
+		return slices.ContainsFunc(as, func(a rouse.Activation) bool { return a.ID == p.ID && a.Attempt == p.Attempt })
+	})
+	all := append(pending, as...)
+	slices.SortStableFunc(all, func(a, b rouse.Activation) int { return cmp.Compare(b.ID, a.ID) })
+	return all[:min(len(all), cmp.Or(q.Limit, 50))], nil
+}
+
+// pending are the activations that run and that q asks for.
+func (r *Recorder) pending(q rouse.ActivationQuery) (as []rouse.Activation) {
+	if q.Statuses != nil && !slices.Contains(q.Statuses, rouse.StatusPending) {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.running {
+		if a.Function.Namespace == q.Namespace && (q.Function == "" || a.Function.Name == q.Function) && !a.Started.Before(q.Since) &&
+			(q.Until.IsZero() || a.Started.Before(q.Until)) && (q.Before == "" || a.ID < q.Before) {
+			as = append(as, a)
+		}
+	}
+	return as
 }
 
 // Lines implements rouse.Records.

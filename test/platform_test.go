@@ -376,3 +376,32 @@ func TestASecondServerOnTheSameDataIsRefused(t *testing.T) {
 		t.Errorf("%s", second)
 	}
 }
+
+// What has begun and not ended is pending, in lists and by itself.
+func TestWhatRunsIsSeen(t *testing.T) {
+	s := start(t, "")
+	s.python("f", "import time\ndef main(event):\n    time.sleep(2)\n    return 1\n", wire.Options{Limits: rouse.Limits{Timeout: rouse.Duration(20 * time.Second)}})
+	id, err := s.Accept(t.Context(), client.Call{Function: "f", Payload: nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := rouse.ActivationQuery{Namespace: "default", Function: "f"}
+	eventually(t, "the list shows what runs", func() bool {
+		as, _, err := s.Activations(t.Context(), q)
+		return err == nil && len(as) == 1 && as[0].ID == id && as[0].Status == rouse.StatusPending
+	})
+	if a, err := s.Activation(t.Context(), id, 0); err != nil || a.Status != rouse.StatusPending || a.Started.IsZero() {
+		t.Errorf("%+v %v", a, err)
+	}
+	ended := q
+	ended.Statuses = []rouse.Status{rouse.StatusAnswered}
+	if as, _, err := s.Activations(t.Context(), ended); err != nil || len(as) != 0 {
+		t.Errorf("%+v %v", as, err)
+	}
+	if a, err := s.Activation(t.Context(), id, time.Minute); err != nil || a.Status != rouse.StatusAnswered || string(a.Result) != "1" {
+		t.Errorf("%+v %v", a, err)
+	}
+	if as, _, err := s.Activations(t.Context(), q); err != nil || len(as) != 1 {
+		t.Errorf("%+v %v", as, err)
+	}
+}

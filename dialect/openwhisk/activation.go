@@ -279,7 +279,7 @@ func (d *Door) getActivation(c *call) error {
 	if err != nil {
 		return err
 	}
-	if act.Function.Namespace != ns {
+	if act.Function.Namespace != ns || act.Status == rouse.StatusPending { // as if not there, until it ends
 		return errNotFound
 	}
 	a, err := d.ran(ctx, act)
@@ -366,7 +366,7 @@ func (d *Door) each(ctx context.Context, q rouse.ActivationQuery, f func(rouse.A
 			return err
 		}
 		for _, a := range as {
-			if !f(a) {
+			if a.Status != rouse.StatusPending && !f(a) {
 				return nil
 			}
 		}
