@@ -21,6 +21,7 @@ type Node struct {
 	Version   string    `json:"version"`
 	Started   time.Time `json:"started"`
 	Isolation string    `json:"isolation"` // the tier that functions run in
+	Network   bool      `json:"network"`   // which lets functions out, where they may, and in to the platform
 	Runtimes  []Runtime `json:"runtimes"`
 	Defaults  Limits    `json:"defaults"`
 	Retry     Retry     `json:"retry"`

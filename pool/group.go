@@ -107,6 +107,7 @@ func (g *group) take(i *instance) *Lease {
 			g.free = slices.Delete(g.free, k, k+1)
 		}
 	}
+	i.weighed = false
 	if i.busy == 1 && i.charged != g.f.Limits.Memory { // it was measured while idle
 		g.pool.charge.Add(g.f.Limits.Memory - i.charged)
 		i.charged = g.f.Limits.Memory
@@ -344,24 +345,34 @@ func (g *group) tidy(now time.Time) {
 	g.mu.Lock()
 	idle := make([]*instance, 0, len(g.free))
 	for _, i := range g.free {
-		if i.busy == 0 && now.Sub(i.used) > time.Second && i.charged == g.f.Limits.Memory {
+		if i.busy == 0 && now.Sub(i.used) > time.Second && !i.weighed {
 			idle = append(idle, i)
 		}
 	}
 	g.mu.Unlock()
 	for _, i := range idle {
-		held := i.sandbox.Usage().Memory
-		var freed int64
-		g.mu.Lock()
-		if i.busy == 0 && !i.gone && held > 0 && held < i.charged {
+		g.weigh(i)
+	}
+}
+
+// weigh charges an idle instance for what it holds, in place of all that it may
+// hold, until it is used again. It says whether that freed any.
+func (g *group) weigh(i *instance) bool {
+	held := i.sandbox.Usage().Memory
+	var freed int64
+	g.mu.Lock()
+	if i.busy == 0 && !i.gone {
+		i.weighed = true
+		if held > 0 && held < i.charged {
 			freed = i.charged - held
 			i.charged = held
 		}
-		g.mu.Unlock()
-		if freed > 0 {
-			g.pool.release(freed)
-		}
 	}
+	g.mu.Unlock()
+	if freed > 0 {
+		g.pool.release(freed)
+	}
+	return freed > 0
 }
 
 // closeIdle closes the idle instances that which picks; it is called under mu.
@@ -408,17 +419,16 @@ func (g *group) empty() bool {
 	return len(g.instances)+g.booting+len(g.waiters)+g.min == 0
 }
 
-func (g *group) oldestIdle() *instance {
+// oldestIdle is the instance of those that which picks that idles the longest; it
+// is called under mu.
+func (g *group) oldestIdle(which func(*instance) bool) *instance {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var oldest *instance
 	for _, i := range g.free {
-		if i.busy == 0 && (oldest == nil || i.used.Before(oldest.used)) {
+		if i.busy == 0 && which(i) && (oldest == nil || i.used.Before(oldest.used)) {
 			oldest = i
 		}
-	}
-	if oldest != nil && len(g.instances) <= g.min {
-		return nil
 	}
 	return oldest
 }

@@ -22,6 +22,7 @@ type instance struct {
 	busy    int       // slots in use; guarded by group.mu
 	used    time.Time // when it was last freed; guarded by group.mu
 	charged int64     // bytes of the node's memory; guarded by group.mu
+	weighed bool      // charged for what it holds, since it was last used; guarded by group.mu
 	gone    bool      // guarded by group.mu
 
 	logging sync.Mutex

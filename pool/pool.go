@@ -218,8 +218,8 @@ func (p *Pool) close() {
 	p.work.Wait()
 }
 
-// reserve promises bytes to a new instance, and evicts idle ones, least
-// recently used first, where the node's memory would not do. It says no where
+// reserve promises bytes to a new instance, and weighs idle ones, then
+// evicts them, least recently used first, where the node's memory would not do. It says no where
 // all is in use; the group is then called again when something is freed.
 func (p *Pool) reserve(g *group, bytes int64) bool {
 	for {
@@ -230,7 +230,7 @@ func (p *Pool) reserve(g *group, bytes int64) bool {
 			}
 			continue
 		}
-		if !p.evict() {
+		if !p.weigh() && !p.evict() {
 			p.mu.Lock()
 			p.starved = append(p.starved, g)
 			p.hungry.Store(true)
@@ -262,15 +262,35 @@ func (p *Pool) feed() {
 	}
 }
 
+// weigh charges the instance that idles the longest, of those that are charged
+// for all they may hold, for what it does hold. Many that idle fit where few
+// that work would: they need not be closed.
+func (p *Pool) weigh() bool {
+	for {
+		i := p.oldestIdle(func(i *instance) bool { return !i.weighed })
+		if i == nil {
+			return false
+		}
+		if i.group.weigh(i) {
+			return true
+		}
+	}
+}
+
 // evict closes the idle instance that was used the longest ago.
 func (p *Pool) evict() bool {
+	oldest := p.oldestIdle(func(i *instance) bool { return len(i.group.instances) > i.group.min })
+	return oldest != nil && oldest.group.discardIdle(oldest)
+}
+
+func (p *Pool) oldestIdle(which func(*instance) bool) *instance {
 	p.mu.RLock()
+	defer p.mu.RUnlock()
 	var oldest *instance
 	for _, g := range p.groups {
-		if i := g.oldestIdle(); i != nil && (oldest == nil || i.used.Before(oldest.used)) {
+		if i := g.oldestIdle(which); i != nil && (oldest == nil || i.used.Before(oldest.used)) {
 			oldest = i
 		}
 	}
-	p.mu.RUnlock()
-	return oldest != nil && oldest.group.discardIdle(oldest)
+	return oldest
 }

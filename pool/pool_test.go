@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -316,6 +317,24 @@ func TestMemoryEvictsTheLeastRecentlyUsed(t *testing.T) {
 		}
 		if n, bytes := p.Usage(); n > 2 || bytes > 2<<20 {
 			t.Errorf("%d instances hold %d bytes", n, bytes)
+		}
+	})
+}
+
+func TestManyIdleInstancesFitWhereFewThatWorkWould(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{answer: takes(time.Millisecond)}
+		p := newLab(t, l, Config{Memory: 25 << 20}) // each may hold 10 MB, and holds 1
+		for range 2 {
+			for n := range 10 {
+				if _, err := call(p, function(fmt.Sprint("f", n), rouse.Limits{Memory: 10 << 20})); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		if n, _ := p.Usage(); n != 10 || l.opened.Load() != 10 {
+			t.Errorf("%d instances live, %d were booted", n, l.opened.Load())
 		}
 	})
 }

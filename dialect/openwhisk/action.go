@@ -297,10 +297,11 @@ func (d *Door) deploy(ctx context.Context, a *action, around pairs, code []byte)
 	if f.Handler == "" {
 		f.Handler = "main"
 	}
-	if a.ProvideKey {
+	// As OpenWhisk's actions have it. Where the tier can't, they do without.
+	f.Egress = d.Node().Network && f.Contract != contractSequence
+	if a.ProvideKey && d.Node().Network {
 		f.Allow = []string{"function:* rw", "trigger:* rw"}
 	}
-	f.Egress = true // as OpenWhisk's actions have it
 	deployed, err := d.deployCode(ctx, f, code)
 	if err != nil {
 		return nil, err
