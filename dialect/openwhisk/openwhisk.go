@@ -56,6 +56,7 @@ type Door struct {
 	mux      *http.ServeMux
 	packages documents[pack]
 	rules    documents[rule]
+	apis     documents[api]
 	actions  sync.Map // of *action by rouse.Ref
 	throttle throttle
 	locks    locks
@@ -86,6 +87,7 @@ func (d *Door) Use(s Services) {
 	d.Services = s
 	d.packages = documents[pack]{meta: s.Meta, kind: "openwhisk.package"}
 	d.rules = documents[rule]{meta: s.Meta, kind: "openwhisk.rule"}
+	d.apis = documents[api]{meta: s.Meta, kind: "openwhisk.api"}
 }
 
 // Handlers are those of the contracts that the Door answers for.
@@ -139,10 +141,12 @@ func (d *Door) routes() {
 		d.mux.HandleFunc(path, d.authorized(h))
 	}
 	for path, h := range map[string]func(*call) error{
-		"GET /{$}":             d.getServer,
-		"GET /api/v1":          d.getAPI,
-		"GET /api/v1/{$}":      d.getAPI,
-		"/api/v1/web/":         d.web,
+		"GET /{$}":        d.getServer,
+		"GET /api/v1":     d.getAPI,
+		"GET /api/v1/{$}": d.getAPI,
+		"/api/v1/web/":    d.web,
+		"/api/v1/web/whisk.system/apimgmt/{name}": d.manage,
+		prefixGateway:          d.gateway,
 		"GET /ping":            d.ping,
 		"GET /api/v1/api-docs": d.getSwagger,
 		"/api/":                d.refusePath,

@@ -20,9 +20,10 @@ import (
 type webCall struct {
 	*call
 	action *action
-	ext    string // how the result becomes an answer, such as ".http"
-	rest   string // of the path, with a leading slash, or ""
-	user   string // who asks, where he has shown a key
+	ext    string            // how the result becomes an answer, such as ".http"
+	rest   string            // of the path, with a leading slash, or ""
+	user   string            // who asks, where he has shown a key
+	values map[string]string // arguments that the path holds
 }
 
 // exts are the ways to answer. The first is that of a path that names none.
@@ -35,6 +36,12 @@ func (d *Door) web(c *call) error {
 		c.cors()
 		return err
 	}
+	return d.serveWeb(w)
+}
+
+// serveWeb runs a web action and answers with what it returned.
+func (d *Door) serveWeb(w *webCall) error {
+	c := w.call
 	custom := w.action.Annotations.is("web-custom-options")
 	if !custom {
 		c.cors()
@@ -176,6 +183,11 @@ func (d *Door) webArguments(w *webCall) ([]byte, error) {
 	} else if err := w.merge(args, body); err != nil {
 		return nil, err
 	}
+	for name, value := range w.values {
+		if args[name] == nil && !slices.Contains(reserved, name) {
+			args[name] = quoted(value)
+		}
+	}
 	args["__ow_method"] = quoted(strings.ToLower(w.r.Method))
 	args["__ow_path"] = quoted(w.rest)
 	args["__ow_headers"] = w.headers()
@@ -216,7 +228,7 @@ func (w *webCall) merge(args map[string]json.RawMessage, body []byte) error {
 		return nil
 	}
 	media, _, _ := mime.ParseMediaType(w.r.Header.Get("Content-Type"))
-	switch media {
+	switch media { // others are the action's to read
 	case "application/x-www-form-urlencoded":
 		values, err := url.ParseQuery(string(body))
 		if err != nil {
