@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/rouse-run/rouse"
 )
@@ -28,7 +29,8 @@ const (
 	developerError   = "DeveloperError"
 )
 
-// maxText bounds the bytes of a result that a failure's message repeats.
+// maxText bounds the bytes of a failure's message, and of its stack: both may
+// repeat what the code has of any length.
 const maxText = 4 << 10
 
 // An instance is one live copy of an action.
@@ -101,9 +103,9 @@ var errorKey = []byte(`"error"`)
 func (i *instance) failed(f rouse.Failure) rouse.Answer {
 	switch f.Type {
 	case developerError:
-		a := developer(f.Message)
+		a := developer(cut([]byte(f.Message), maxText))
 		if !strings.HasPrefix(f.Stack, developerError+": ") { // that would be the shim's own
-			a.Failure.Stack = f.Stack
+			a.Failure.Stack = cut([]byte(f.Stack), maxText)
 		}
 		return a
 	case "TooLarge", "AnswerTooLarge":
@@ -113,7 +115,7 @@ func (i *instance) failed(f rouse.Failure) rouse.Answer {
 		}
 	}
 	a := developer(notJSON + cut([]byte(f.Message), maxText))
-	a.Failure.Stack = f.Stack
+	a.Failure.Stack = cut([]byte(f.Stack), maxText)
 	return a
 }
 
@@ -125,7 +127,7 @@ func (i *instance) oversize(size int64, begin []byte) rouse.Answer {
 	if len(begin) > 0 {
 		whole += truncated + cut(begin, int(i.limit))
 	}
-	result, _ := json.Marshal(map[string]string{"error": whole}) // a string always can be
+	result := append(appendString([]byte(`{"error":`), whole), '}')
 	return rouse.Answer{Status: rouse.StatusFailed, Result: result, Size: size,
 		Failure: &rouse.Failure{Type: applicationError, Message: said}}
 }
@@ -153,18 +155,15 @@ func developer(message string) rouse.Answer {
 	return rouse.Answer{Status: rouse.StatusFailed, Failure: &rouse.Failure{Type: developerError, Message: message}}
 }
 
-// cut is the first n bytes of b as text.
+// cut is the first n bytes of b as text, without a part of a character.
 func cut(b []byte, n int) string {
 	if len(b) > n {
 		b = b[:n]
-		// Not in the middle of a character.
-		for k := 1; k < 4 && k <= len(b); k++ {
-			if c := b[len(b)-k]; c >= 0xC0 {
-				b = b[:len(b)-k]
-				break
-			} else if c < 0x80 {
+		for range utf8.UTFMax - 1 {
+			if r, size := utf8.DecodeLastRune(b); r != utf8.RuneError || size != 1 {
 				break
 			}
+			b = b[:len(b)-1]
 		}
 	}
 	return strings.ToValidUTF8(string(b), "\uFFFD")

@@ -87,7 +87,7 @@ func (a *api) boot(t *testing.T) *house {
 }
 
 // clientCalls are lines of JavaScript and the request that each makes. The
-// package on npm makes the same.
+// package on npm makes the same, but that it sends nothing for no arguments.
 var clientCalls = []struct{ code, request string }{
 	{`ow.actions.list()`, `GET /api/v1/namespaces/guest/actions`},
 	{`ow.actions.list({ limit: 5, skip: 2, namespace: 'other' })`, `GET /api/v1/namespaces/other/actions?limit=5&skip=2`},

@@ -3,8 +3,7 @@
 // exec, which are run once per event or answer lines of JSON.
 //
 // An instance is the native contract's, with another shim. Its first event
-// initializes the code, as /init does in OpenWhisk's runtimes; each further one
-// is what the ActionLoop protocol sends. The texts of failures are OpenWhisk's
+// initializes the code, as /init does in OpenWhisk's runtimes. The texts of failures are OpenWhisk's
 // own, for there are programs that read them.
 //
 // Where an instance answers several events at once, the environment is that of
@@ -67,20 +66,22 @@ func (Contract) Boot(ctx context.Context, f rouse.Function, s rouse.Sandbox, log
 		return nil, unready(err)
 	}
 	if err := initialize(ctx, f, n, live); err != nil {
+		err = unready(err)
+		if boot, ok := errors.AsType[*rouse.BootError](err); ok && boot.Status == rouse.StatusFailed && s.Usage().OOM > 0 {
+			boot.Status = rouse.StatusOutOfMemory // of a program that the code began
+		}
 		_ = live.Close()
-		return nil, unready(err)
+		return nil, err
 	}
 	return newInstance(n, live), nil
 }
 
 // first is the event that initializes.
 type first struct {
-	Init struct {
-		Kind       string            `json:"kind"`
-		Main       string            `json:"main"`
-		Env        map[string]string `json:"env"`
-		ProvideKey bool              `json:"provideKey"`
-	} `json:"init"`
+	Kind       string            `json:"kind"`
+	Main       string            `json:"main"`
+	Env        map[string]string `json:"env"`
+	ProvideKey bool              `json:"provideKey"`
 }
 
 // initialized is what it is answered with.
@@ -92,10 +93,7 @@ type initialized struct {
 
 // initialize has the code loaded. The error is a *rouse.BootError.
 func initialize(ctx context.Context, f rouse.Function, n Note, live rouse.Instance) error {
-	var event first
-	event.Init.Kind, event.Init.Main, event.Init.ProvideKey = n.Kind, cmp.Or(f.Handler, "main"), n.ProvideKey
-	event.Init.Env = environment(n)
-	data, err := json.Marshal(event)
+	data, err := json.Marshal(first{Kind: n.Kind, Main: cmp.Or(f.Handler, "main"), Env: environment(n), ProvideKey: n.ProvideKey})
 	if err != nil {
 		return err
 	}
@@ -115,7 +113,8 @@ func initialize(ctx context.Context, f rouse.Function, n Note, live rouse.Instan
 		return &rouse.BootError{Status: rouse.StatusFailed, Failure: rouse.Failure{Type: developerError, Message: notInitialized}}
 	}
 	if !done.OK {
-		return &rouse.BootError{Status: rouse.StatusFailed, Failure: rouse.Failure{Type: developerError, Message: done.Message, Stack: done.Stack}}
+		return &rouse.BootError{Status: rouse.StatusFailed, Failure: rouse.Failure{Type: developerError,
+			Message: cut([]byte(done.Message), maxText), Stack: cut([]byte(done.Stack), maxText)}}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package openwhisk_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -63,6 +64,7 @@ type house struct {
 	rouse.Instance
 	sandbox rouse.Sandbox
 	mu      sync.Mutex
+	heard   func()       // guarded by mu; called for each line
 	lines   []rouse.Line // guarded by mu
 }
 
@@ -70,6 +72,9 @@ func (h *house) log(l rouse.Line) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lines = append(h.lines, l)
+	if h.heard != nil {
+		h.heard()
+	}
 }
 
 // printed returns what was, and forgets it.
@@ -117,6 +122,7 @@ type action struct {
 	function rouse.Function
 	files    files
 	access   *rouse.Access
+	hurried  bool // it must be ready before it prints
 }
 
 func python(code string) action {
@@ -134,6 +140,19 @@ func program(kind, exec string) action {
 
 func (a action) try(t testing.TB) (*house, error) {
 	t.Helper()
+	if a.note == nil {
+		return a.tryWithNote(t, "")
+	}
+	note, err := json.Marshal(a.note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.tryWithNote(t, string(note))
+}
+
+// tryWithNote boots with a note of any form; "" is none.
+func (a action) tryWithNote(t testing.TB, note string) (*house, error) {
+	t.Helper()
 	f := a.function
 	f.Ref = rouse.Ref{Namespace: "guest", Name: "hello"}
 	f.Version, f.Contract = 1, openwhisk.Name
@@ -143,12 +162,8 @@ func (a action) try(t testing.TB) (*house, error) {
 	if l.Timeout == 0 {
 		l.Timeout = rouse.Duration(30 * time.Second)
 	}
-	if a.note != nil {
-		raw, err := json.Marshal(a.note)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Notes = rouse.Notes{openwhisk.Name: raw}
+	if note != "" {
+		f.Notes = rouse.Notes{openwhisk.Name: json.RawMessage(note)}
 	}
 	d, c := a.driver, a.contract
 	if d == nil {
@@ -160,6 +175,9 @@ func (a action) try(t testing.TB) (*house, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(f.Limits.Timeout))
 	defer cancel()
 	h := &house{}
+	if a.hurried {
+		h.heard = cancel
+	}
 	s, err := d.Open(ctx, rouse.Spec{Function: f, Code: a.files.write(t), Program: c.Program(f), Log: h.log, Access: a.access})
 	if err != nil {
 		return h, err
@@ -222,17 +240,45 @@ const (
 )
 
 func TestHello(t *testing.T) {
-	for name, a := range map[string]action{
-		"python": python("def main(args):\n    print('to', args.get('name'))\n    return {'greeting': 'Hello ' + args.get('name', 'stranger')}\n"),
-		"node":   node("function main (args) {\n  console.log('to', args.name)\n  return { greeting: 'Hello ' + (args.name || 'stranger') }\n}\n"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := a.boot(t)
-			h.expect(t, `{"name":"ada"}`, `{"greeting":"Hello ada"}`)
-			h.expect(t, `{"name":"Zoë"}`, `{"greeting":"Hello Zoë"}`)
-			if got, want := h.printed(), "stdout: to ada\nstdout: to Zoë\n"; got != want {
-				t.Errorf("printed %q, not %q", got, want)
+	tiers(t, func(t *testing.T, d *process.Driver) {
+		for name, a := range map[string]action{
+			"python": python("def main(args):\n    print('to', args.get('name'))\n    return {'greeting': 'Hello ' + args.get('name', 'stranger')}\n"),
+			"node":   node("function main (args) {\n  console.log('to', args.name)\n  return { greeting: 'Hello ' + (args.name || 'stranger') }\n}\n"),
+		} {
+			t.Run(name, func(t *testing.T) {
+				a.driver = d
+				h := a.boot(t)
+				h.expect(t, `{"name":"ada"}`, `{"greeting":"Hello ada"}`)
+				h.expect(t, `{"name":"Zoë"}`, `{"greeting":"Hello Zoë"}`)
+				if got, want := h.printed(), "stdout: to ada\nstdout: to Zoë\n"; got != want {
+					t.Errorf("printed %q, not %q", got, want)
+				}
+			})
+		}
+	})
+}
+
+// Time is the platform's: what is not ready in its time is ended, and what does
+// not answer in time is left to who asked.
+func TestTimeRunsOut(t *testing.T) {
+	loops := map[string]string{"python": "print('on')\nwhile True: pass\n", "node": "console.log('on'); for (;;);"}
+	for language, make := range both() {
+		for _, concurrency := range []int{1, 2} {
+			a := make(loops[language])
+			a.hurried, a.function.Limits.Concurrency = true, concurrency
+			h, err := a.try(t)
+			if boot, ok := errors.AsType[*rouse.BootError](err); !ok || boot.Status != rouse.StatusTimedOut || boot.Type != "Timeout" {
+				t.Errorf("%s: %v", language, err)
 			}
-		})
+			<-h.sandbox.Done()
+		}
+	}
+	h := python("def main(args):\n    print('on')\n    while True: pass\n").boot(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	h.mu.Lock()
+	h.heard = cancel
+	h.mu.Unlock()
+	if a, err := h.Answer(ctx, rouse.Invocation{ID: "id"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v %v", a, err)
 	}
 }

@@ -2,6 +2,7 @@ package openwhisk
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,44 +14,46 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-// A writer makes what the code is sent of one event: a line of the ActionLoop
-// protocol.
+// A writer makes what the code is sent of one event. A worker that has loaded
+// the code gets the arguments, and before them, in quotes, the transaction where
+// it has a name of its own; the rest it knows. A program gets a line of the
+// ActionLoop protocol.
 type writer struct {
 	defaults map[string]json.RawMessage
 	env      map[string]json.RawMessage // never arguments
-	constant []byte                     // what is the same for all events
+	constant []byte                     // of a line, what is the same for all events; nil where the code is loaded
 }
 
 func newWriter(n Note) writer {
 	w := writer{defaults: n.Arguments, env: n.Env}
-	if !n.loaded() { // a shim that loads the code was told once
+	if !n.loaded() {
 		w.constant = append(w.constant, `,"namespace":`...)
 		w.constant = appendString(w.constant, n.namespace())
 		w.constant = append(w.constant, `,"action_name":`...)
 		w.constant = appendString(w.constant, "/"+n.Path)
 		w.constant = append(w.constant, `,"action_version":`...)
 		w.constant = appendString(w.constant, n.Version)
+		w.constant = append(w.constant, `,"activation_id":`...)
 	}
-	w.constant = append(w.constant, `,"activation_id":`...)
 	return w
 }
 
 // append appends the event of in to b. The error is of arguments that are no
 // object.
 func (w *writer) append(ctx context.Context, b []byte, in rouse.Invocation) ([]byte, error) {
-	b = append(b, `{"value":`...)
-	b, err := w.appendArguments(b, in.Event)
+	transaction := in.Event.Attributes[Transaction]
+	if w.constant == nil {
+		if transaction != "" {
+			b = appendString(b, transaction)
+		}
+		return w.appendArguments(b, in.Event)
+	}
+	b, err := w.appendArguments(append(b, `{"value":`...), in.Event)
 	if err != nil {
 		return b, err
 	}
-	b = append(b, w.constant...)
-	b = appendString(b, in.ID)
-	b = append(b, `,"transaction_id":`...)
-	if id := in.Event.Attributes[Transaction]; id != "" {
-		b = appendString(b, id)
-	} else {
-		b = appendString(b, in.ID)
-	}
+	b = appendString(append(b, w.constant...), in.ID)
+	b = appendString(append(b, `,"transaction_id":`...), cmp.Or(transaction, in.ID))
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(24 * time.Hour)
@@ -111,6 +114,9 @@ func appendString(b []byte, s string) []byte {
 
 // quote is s as a string of JSON, and of JavaScript.
 func quote(s string) []byte {
-	quoted, _ := json.Marshal(s) // a string always can be
-	return quoted
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always can be
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

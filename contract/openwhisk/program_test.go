@@ -1,6 +1,7 @@
 package openwhisk_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -269,4 +270,28 @@ func TestAProgramThatNeverIsReady(t *testing.T) {
 			t.Errorf("%s: %+v", said, boot)
 		}
 	}
+}
+
+func TestMemoryRunsOut(t *testing.T) {
+	const hog = "exec awk 'BEGIN { x = \"x\"; while (1) x = x x }'\n"
+	atStart := program("go:1.20", "#!/bin/sh\n"+hog)
+	if _, err := atStart.try(t); !outOfMemory(err) {
+		t.Errorf("%v", err)
+	}
+	for kind, code := range map[string]string{"go:1.20": "#!/bin/sh\necho '{\"ok\":true}' >&3\nread line\n" + hog, "blackbox": "#!/bin/sh\n" + hog} {
+		h := program(kind, code).boot(t)
+		// Where the instance outlives it, whoever asks looks at its usage.
+		if a := h.ask(t, `{}`); a.Status != rouse.StatusOutOfMemory && (a.Status != rouse.StatusFailed || h.sandbox.Usage().OOM == 0) {
+			t.Errorf("%s: %v %+v", kind, a.Status, a.Failure)
+		}
+	}
+	loads := python("x = bytearray(400000000)\nfor i in range(0, len(x), 4096): x[i] = 1\n")
+	if _, err := loads.try(t); !outOfMemory(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+func outOfMemory(err error) bool {
+	boot, ok := errors.AsType[*rouse.BootError](err)
+	return ok && boot.Status == rouse.StatusOutOfMemory
 }

@@ -112,15 +112,6 @@ func TestPythonThatDoesNotLoad(t *testing.T) {
 	}
 }
 
-func TestPythonInTime(t *testing.T) {
-	a := python("while True: pass\n")
-	a.function.Limits.Timeout = rouse.Duration(300e6)
-	_, err := a.try(t)
-	if boot, ok := errors.AsType[*rouse.BootError](err); !ok || boot.Status != rouse.StatusTimedOut {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestPythonLayouts(t *testing.T) {
 	py := rouse.Function{Runtime: "python3"}
 	named := py

@@ -1,10 +1,11 @@
 // The contract of OpenWhisk actions: function main (args), exported or not, which
-// returns an object, an array or a promise of one. The first event is {"init":
-// {kind, main, env, provideKey}}, answered with {ok} or {message, stack}; all
-// others are lines of the ActionLoop protocol.
+// returns an object, an array or a promise of one. The first event is {kind, main,
+// env, provideKey}, answered with {ok, message, stack}. All others are arguments,
+// after the name of their transaction where it is not the activation's.
 'use strict'
 const fs = require('fs')
 const path = require('path')
+const util = require('util')
 const Module = require('module')
 
 const NOT_JSON = 'The action did not produce a valid JSON or JSON Array response: '
@@ -54,16 +55,15 @@ function plain (value, above) {
   const to = {}
   for (const [key, v] of Object.entries(value)) if (typeof v !== 'function') to[key] = plain(v, within)
   for (const key of ['name', 'message', 'stack', 'code', 'cause']) {
-    if (value instanceof Error && value[key] !== undefined) to[key] = plain(value[key], within)
+    if (value instanceof Error && value[key] !== undefined) to[key] = key === 'stack' ? own(value.stack) : plain(value[key], within)
   }
   return to
 }
 
-// stackOf is a stack without our own frames.
-function stackOf (e) {
-  if (!e || !e.stack) return String(e)
-  return String(e.stack).split('\n').filter(line => !line.includes(__dirname + path.sep)).join('\n')
-}
+// own is a stack without the frames of the platform.
+const own = stack => String(stack).split('\n').filter(line => !line.includes(__dirname + path.sep)).join('\n')
+
+const stackOf = e => e && e.stack ? own(e.stack) : String(e)
 
 // Code.
 
@@ -163,9 +163,11 @@ function setEnvironment (init) {
 // load returns what answers the events of the code in the folder root.
 exports.load = async function (start, load, root) {
   const env = process.env
-  let main = () => ({})
+  let initialized = root === __dirname // for nobody
+  let main = args => args
 
   async function initialize (init) {
+    initialized = true
     setEnvironment(init)
     offer()
     try {
@@ -179,24 +181,33 @@ exports.load = async function (start, load, root) {
     }
   }
 
-  return payload => {
-    let event
+  return (payload, http, context) => {
+    if (!initialized) return initialize(JSON.parse(payload.utf8Slice()))
+    let transaction = context.activation
+    let value
     try {
-      event = JSON.parse(payload.utf8Slice())
+      let text = payload.utf8Slice()
+      if (text[0] === '"') [transaction, text] = cutString(text)
+      value = JSON.parse(text)
     } catch {
       throw new DeveloperError('The action did not receive a dictionary or array as an argument.')
     }
-    if (event.init) return initialize(event.init)
-    env.__OW_ACTIVATION_ID = event.activation_id
-    env.__OW_TRANSACTION_ID = event.transaction_id
-    env.__OW_DEADLINE = event.deadline
+    env.__OW_ACTIVATION_ID = context.activation
+    env.__OW_TRANSACTION_ID = transaction
+    env.__OW_DEADLINE = String(Math.trunc(context.deadline))
     let result
     try {
-      result = main(event.value)
+      result = main(value)
     } catch (e) {
-      console.error(e)
+      console.error(e instanceof Error ? own(util.inspect(e)) : e)
       throw new DeveloperError(`An error has occurred: ${e}`, stackOf(e))
     }
     return isPromise(result) ? Promise.resolve(result).then(check, rejected) : check(result)
   }
+}
+
+// cutString reads the string that a text begins with, and returns what is left.
+function cutString (text) {
+  const [quoted] = text.match(/^"(?:[^"\\]|\\.)*"/)
+  return [JSON.parse(quoted), text.slice(quoted.length)]
 }

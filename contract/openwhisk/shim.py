@@ -2,8 +2,9 @@
 returns a dict or a list. Where the kind is another language's, this is the
 proxy of a program named exec: see Loop and Once.
 
-The first event is {"init": {kind, main, env, provideKey}}, answered with {"ok"}
-or {"message", "stack"}; all others are lines of the ActionLoop protocol.
+The first event is {kind, main, env, provideKey}, answered with {ok, message,
+stack}. All others are arguments, after the name of their transaction where it
+is not the activation's; for a program, lines of the ActionLoop protocol.
 
 This file is for Python 2.7 as well as 3.
 """
@@ -31,6 +32,7 @@ NO_START = 'Cannot start action. Check logs for details.'
 FAILED = 'The action failed during initialization: '
 
 decode = json.JSONDecoder().decode
+raw_decode = json.JSONDecoder().raw_decode
 environ = os.environ
 
 
@@ -72,29 +74,31 @@ async def finish(awaitable):
 
 
 class Action(object):
-    """Answers events with the function that the first of them names."""
+    """Answers events with the code that the first of them describes."""
 
     def __init__(self, code):
         self.code = code
-        self.run = self.call
-        self.function = lambda arguments: {}
+        self.run = self.initialize
+        self.function = None
         self.is_async = True  # the code is to be loaded in the main thread
 
     def __call__(self, payload, http, context):
+        environ['__OW_ACTIVATION_ID'] = environ['__OW_TRANSACTION_ID'] = context.activation
+        environ['__OW_DEADLINE'] = str(int(context.deadline))
+        return self.run(payload)
+
+    def call(self, payload):
+        """Runs the function."""
         try:
-            event = decode(payload.decode('utf-8'))
+            arguments = payload.decode('utf-8')
+            if arguments[0] == '"':
+                environ['__OW_TRANSACTION_ID'], end = raw_decode(arguments)
+                arguments = arguments[end:]
+            arguments = decode(arguments)
         except (ValueError, RuntimeError):  # numbers too long, too many brackets
             raise DeveloperError('The action did not receive a dictionary or array as an argument.')
-        if 'init' in event:
-            return self.initialize(event['init'])
-        environ['__OW_ACTIVATION_ID'] = event.get('activation_id', '')
-        environ['__OW_TRANSACTION_ID'] = event.get('transaction_id', '')
-        environ['__OW_DEADLINE'] = event.get('deadline', '')
-        return self.run(payload, event)
-
-    def call(self, payload, event):
         try:
-            result = self.function(event.get('value'))
+            result = self.function(arguments)
         except Exception as e:
             return threw(e)
         if type(result) is dict:
@@ -103,8 +107,11 @@ class Action(object):
             return finish(result)
         return check(result)
 
-    def initialize(self, init):
+    def initialize(self, payload):
         """Loads the code; the answer says how that went."""
+        init = decode(payload.decode('utf-8'))
+        for name in ('__OW_ACTIVATION_ID', '__OW_TRANSACTION_ID', '__OW_DEADLINE'):
+            del environ[name]
         for name, value in init['env'].items():
             environ[str(name)] = str(value)
         if 'ROUSE_API' in environ:
@@ -113,8 +120,7 @@ class Action(object):
             environ['__OW_API_KEY'] = 'instance:' + environ['ROUSE_TOKEN']
         try:
             if init['kind'].startswith('python'):
-                self.function = function(self.code, str(init['main']))
-                self.is_async = bool(getattr(getattr(self.function, '__code__', None), 'co_flags', 0) & 0x80)
+                self.use(function(self.code, str(init['main'])))
             else:
                 self.is_async = False
                 self.run = (Once if init['kind'] == 'blackbox' else Loop)(executable(self.code)).run
@@ -127,9 +133,16 @@ class Action(object):
             return {'ok': False, 'message': FAILED + '%s: %s' % (told['type'], told['message']), 'stack': told['stack']}
         return {'ok': True}
 
+    def use(self, function):
+        self.run, self.function = self.call, function
+        self.is_async = bool(getattr(getattr(function, '__code__', None), 'co_flags', 0) & 0x80)  # a coroutine
+
 
 def load(start):
-    return Action(start.get('code'))
+    action = Action(start.get('code'))
+    if action.code is None:  # for nobody
+        action.use(lambda arguments: arguments)
+    return action
 
 
 # Python.
@@ -347,7 +360,9 @@ class Once(object):
     def __init__(self, file):
         self.file = file
 
-    def run(self, payload, event):
+    def run(self, payload):
+        event = decode(payload.decode('utf-8'))
+        environ['__OW_TRANSACTION_ID'] = event['transaction_id']
         arguments = json.dumps(event['value'])
         args = [self.file, arguments] if len(arguments) <= MAX_ARGUMENT else [self.file]
         out = Lines(1, hold=True)
@@ -410,7 +425,7 @@ class Loop(object):
         self.program.drain()
         return self.results.lines.pop(0) if self.results.lines else None
 
-    def run(self, payload, event):
+    def run(self, payload):
         with self.lock:
             # JSON has line ends between its parts only.
             line = self.ask(payload.replace(b'\n', b' ').replace(b'\r', b' ') + b'\n')

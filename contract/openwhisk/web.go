@@ -85,7 +85,7 @@ func parseWeb(result []byte) (status int, header map[string][]string, body []byt
 	header = headers(r.Headers)
 	if header["Content-Type"] == nil {
 		header["Content-Type"] = []string{"text/html; charset=utf-8"}
-		if len(r.Body) > 0 && r.Body[0] != '"' {
+		if len(r.Body) > 0 && r.Body[0] != '"' && string(r.Body) != "null" {
 			header["Content-Type"] = []string{"application/json"}
 		}
 	}
