@@ -182,7 +182,7 @@ func TestDeployRefuses(t *testing.T) {
 		kind  rouse.Kind
 		says  string
 	}{
-		"name":              {rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "a/b"}}, py, rouse.Invalid, "a name is"},
+		"name":              {rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "a//b"}}, py, rouse.Invalid, "name is"},
 		"large":             {rouse.Function{}, []string{"main.py", strings.Repeat("x", 1<<20)}, rouse.TooLarge, "1 MB"},
 		"outside":           {rouse.Function{}, []string{"../main.py", ""}, rouse.Invalid, "leads out"},
 		"unknown runtime":   {rouse.Function{Runtime: "cobol"}, py, rouse.Invalid, "python3.12, python3, python3.9, nodejs20, nodejs, executable, wasm"},

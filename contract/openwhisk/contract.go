@@ -129,7 +129,7 @@ func environment(n Note) map[string]string {
 		}
 		env[name] = s
 	}
-	env["__OW_NAMESPACE"], env["__OW_ACTION_NAME"], env["__OW_ACTION_VERSION"] = n.namespace(), "/"+n.Path, n.Version
+	env["__OW_NAMESPACE"], env["__OW_ACTION_NAME"], env["__OW_ACTION_VERSION"] = n.namespace, "/"+n.Path, n.Version
 	return env
 }
 

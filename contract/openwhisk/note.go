@@ -19,6 +19,8 @@ type Note struct {
 	Env        map[string]json.RawMessage `json:"env,omitempty"`        // more environment; a string as it is, else its JSON
 	ProvideKey bool                       `json:"provideKey,omitempty"` // the code is told a key for the API
 	Result     int64                      `json:"result,omitempty"`     // bytes of a result that is not cut; 0 is 1 MiB
+
+	namespace string // in which it runs; the Path may be another's
 }
 
 // defaultResult is a Note's Result where it says none.
@@ -38,6 +40,7 @@ func noteOf(f rouse.Function) (Note, error) {
 	if n.Result <= 0 {
 		n.Result = defaultResult
 	}
+	n.namespace = string(f.Namespace)
 	return n, nil
 }
 
@@ -49,12 +52,6 @@ func kindOf(runtime string) string {
 		}
 	}
 	return runtime
-}
-
-// namespace is the first part of the Path.
-func (n Note) namespace() string {
-	namespace, _, _ := strings.Cut(n.Path, "/")
-	return namespace
 }
 
 // loaded says whether the code is loaded by a worker; else it is a program.

@@ -28,7 +28,7 @@ func newWriter(n Note) writer {
 	w := writer{defaults: n.Arguments, env: n.Env}
 	if !n.loaded() {
 		w.constant = append(w.constant, `,"namespace":`...)
-		w.constant = appendString(w.constant, n.namespace())
+		w.constant = appendString(w.constant, n.namespace)
 		w.constant = append(w.constant, `,"action_name":`...)
 		w.constant = appendString(w.constant, "/"+n.Path)
 		w.constant = append(w.constant, `,"action_version":`...)

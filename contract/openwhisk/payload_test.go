@@ -18,7 +18,7 @@ func TestWhatANoteLeavesOpen(t *testing.T) {
 	for runtime, kind := range map[string]string{"python3.11": "python:3.11", "python3": "python:3", "nodejs20": "nodejs:20", "nodejs": "nodejs:default", "executable": "executable"} {
 		f.Runtime = runtime
 		n, err := noteOf(f)
-		if err != nil || n.Kind != kind || n.Version != "0.0.7" || n.Path != "space/name" || n.namespace() != "space" || n.Result != 1<<20 {
+		if err != nil || n.Kind != kind || n.Version != "0.0.7" || n.Path != "space/name" || n.namespace != "space" || n.Result != 1<<20 {
 			t.Errorf("%s: %+v %v", runtime, n, err)
 		}
 	}

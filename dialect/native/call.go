@@ -72,7 +72,11 @@ func (c *call) ref() (rouse.Ref, error) {
 		return rouse.Ref{}, err
 	}
 	name := c.r.PathValue("name")
-	return rouse.Ref{Namespace: ns, Name: name}, rouse.CheckName(name)
+	check := rouse.CheckName
+	if strings.HasPrefix(c.r.URL.Path, "/v1/functions/") {
+		check = rouse.CheckFunction
+	}
+	return rouse.Ref{Namespace: ns, Name: name}, check(name)
 }
 
 // limit returns the query's "limit", within 1 and most; without one it is def.

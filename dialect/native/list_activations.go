@@ -32,7 +32,7 @@ func (c *call) activationQuery() (q rouse.ActivationQuery, err error) {
 		return q, err
 	}
 	if q.Function = c.query.Get("function"); q.Function != "" {
-		if err := rouse.CheckName(q.Function); err != nil {
+		if err := rouse.CheckFunction(q.Function); err != nil {
 			return q, err
 		}
 	}
