@@ -103,6 +103,9 @@ func (d *deploy) text(name string) (string, error) {
 
 // requirements returns requirements.txt without what says nothing.
 func (d *deploy) requirements() (string, error) {
+	if _, err := os.Stat(filepath.Join(d.dir, "virtualenv")); err == nil {
+		return "", nil // brought along
+	}
 	text, err := d.text("requirements.txt")
 	if err != nil {
 		return "", err
