@@ -13,10 +13,11 @@ type Invocation struct {
 	Function  Ref    `json:"function"`
 	Qualifier string `json:"qualifier,omitempty"` // a version or an alias; "" is the newest
 	Event     Event  `json:"event"`
-	Cause     string `json:"cause,omitempty"`   // the ID of the Activation or Event that led to it
-	Rule      string `json:"rule,omitempty"`    // the name of the rule that did, in Function's namespace
-	Hops      int    `json:"hops,omitempty"`    // how many Activations led to it, one after the other
-	Attempt   int    `json:"attempt,omitempty"` // 1 is the first; 0 where it is not retried
+	Cause     string `json:"cause,omitempty"`    // the ID of the Activation or Event that led to it
+	Rule      string `json:"rule,omitempty"`     // the name of the rule that did, in Function's namespace
+	Hops      int    `json:"hops,omitempty"`     // how many Activations led to it, one after the other
+	Attempt   int    `json:"attempt,omitempty"`  // 1 is the first; 0 where it is not retried
+	Replayed  bool   `json:"replayed,omitempty"` // the Event, or one of several, is delivered again on demand
 
 	// Reply, where not nil, receives the answer as it is made; the Activation
 	// then carries no Result.
@@ -41,6 +42,7 @@ type Activation struct {
 	Rule        string    `json:"rule,omitempty"`
 	Hops        int       `json:"hops,omitempty"`
 	Attempt     int       `json:"attempt,omitempty"`
+	Replayed    bool      `json:"replayed,omitempty"`
 	Status      Status    `json:"status"`
 	Cold        bool      `json:"cold"`    // an Instance had to be booted for it
 	Started     time.Time `json:"started"` // when the Invoker took it

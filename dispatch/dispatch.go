@@ -29,6 +29,8 @@ type Config struct {
 	Settle func(context.Context) // called before what is done is deleted; nil does nothing
 	Lease  time.Duration         // after which what a dead server had begun is handled again; 0 is 30 s
 	Poll   time.Duration         // how often queues are looked at without cause; 0 is 10 s
+	Waits  bool                  // Queue's Receive waits for messages itself
+	AtOnce int                   // lanes that ask Queue at once, so that who sends need not wait for thousands of them; 0 is any number
 	Log    *slog.Logger
 }
 
@@ -50,7 +52,8 @@ type Outcome struct {
 // holds up no other.
 type Dispatcher struct {
 	Config
-	work sync.WaitGroup
+	work  sync.WaitGroup
+	turns chan struct{} // holds one for each lane that asks the Queue; nil is no bound
 
 	mu    sync.Mutex
 	lanes map[string]*lane // guarded by mu; by name of the queue
@@ -60,10 +63,11 @@ type Dispatcher struct {
 // A lane is one queue on its way.
 type lane struct {
 	Lane
-	queue string
-	wake  chan struct{}
-	done  chan rouse.Receipt // of what was handled
-	over  chan struct{}      // closed: it is to be served otherwise from now on
+	queue   string
+	wake    chan struct{}      // there may be messages
+	settled chan struct{}      // some are gone
+	done    chan rouse.Receipt // of what was handled
+	over    chan struct{}      // closed: it is to be served otherwise from now on
 }
 
 // doneAtOnce bounds how many handled messages wait to be deleted.
@@ -80,7 +84,27 @@ func New(c Config) *Dispatcher {
 	if c.Settle == nil {
 		c.Settle = func(context.Context) {}
 	}
-	return &Dispatcher{Config: c, lanes: map[string]*lane{}}
+	d := &Dispatcher{Config: c, lanes: map[string]*lane{}}
+	if c.AtOnce > 0 {
+		d.turns = make(chan struct{}, c.AtOnce)
+	}
+	return d
+}
+
+// turn waits until one more lane may ask the Queue, and returns what is called
+// when it has.
+func (d *Dispatcher) turn() (done func()) {
+	if d.turns == nil {
+		return func() {}
+	}
+	d.turns <- struct{}{}
+	return func() { <-d.turns }
+}
+
+// take receives messages.
+func (d *Dispatcher) take(ctx context.Context, l *lane, n int) ([]rouse.Lease, error) {
+	defer d.turn()()
+	return d.Queue.Receive(ctx, l.queue, n, d.Lease)
 }
 
 // Run serves the queues until ctx ends and what it began is done.
@@ -124,7 +148,7 @@ func (d *Dispatcher) Serve(queue string) {
 		return // Run will find it
 	}
 	ctx := d.ctx
-	l := &lane{queue: queue, wake: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce), over: make(chan struct{})}
+	l := &lane{queue: queue, wake: make(chan struct{}, 1), settled: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce), over: make(chan struct{})}
 	d.lanes[queue] = l
 	d.work.Go(func() { d.drive(ctx, l) })
 }
@@ -180,10 +204,10 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	defer running.Wait()
 	for receiving.Err() == nil {
 		slots <- struct{}{} // one is free
-		free := cap(slots) - len(slots) + 1
-		leases := d.receive(receiving, l, free*l.Batch)
+		wanted := (cap(slots) - len(slots) + 1) * l.Batch
+		leases := d.receive(receiving, l, wanted)
 		<-slots
-		ended := len(leases) == 0 && d.rest(receiving, l)
+		drained := len(leases) == 0 || len(leases) < wanted && !d.Waits
 		for len(leases) > 0 {
 			batch := leases[:min(l.Batch, len(leases))]
 			leases = leases[len(batch):]
@@ -193,7 +217,7 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 				d.handle(ctx, l, batch)
 			})
 		}
-		if ended {
+		if drained && d.rest(receiving, l) {
 			return
 		}
 	}
@@ -214,7 +238,7 @@ func (d *Dispatcher) leave(l *lane) {
 // receive takes up to n messages, and waits the lane's window for a first batch
 // to fill.
 func (d *Dispatcher) receive(ctx context.Context, l *lane, n int) []rouse.Lease {
-	leases, err := d.Queue.Receive(ctx, l.queue, n, d.Lease)
+	leases, err := d.take(ctx, l, n)
 	if err != nil && ctx.Err() == nil {
 		d.Log.Error("receive messages", "queue", l.queue, "error", err)
 	}
@@ -232,7 +256,7 @@ func (d *Dispatcher) receive(ctx context.Context, l *lane, n int) []rouse.Lease 
 			return leases
 		case <-l.wake:
 		}
-		more, err := d.Queue.Receive(ctx, l.queue, n-len(leases), d.Lease)
+		more, err := d.take(ctx, l, n-len(leases))
 		if err != nil && ctx.Err() == nil {
 			d.Log.Error("receive messages", "queue", l.queue, "error", err)
 			return leases
@@ -245,30 +269,45 @@ func (d *Dispatcher) receive(ctx context.Context, l *lane, n int) []rouse.Lease 
 // rest waits until there may be something in the queue again, and says whether
 // the lane has ended because there is nothing to wait for.
 func (d *Dispatcher) rest(ctx context.Context, l *lane) (ended bool) {
-	wait := d.Poll
-	all, err := d.Queue.Stats(ctx, l.queue)
-	s := all[l.queue]
-	if err == nil && s.Visible+s.Leased == 0 {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if len(l.wake) > 0 { // something came in meanwhile
-			<-l.wake
+	for {
+		done := d.turn()
+		all, err := d.Queue.Stats(ctx, l.queue)
+		done()
+		s := all[l.queue]
+		if err == nil && s.Visible+s.Leased == 0 {
+			return d.retire(l)
+		}
+		if err == nil && s.Visible > 0 {
 			return false
 		}
-		delete(d.lanes, l.queue)
-		return true
+		wait := d.Poll
+		if err == nil && s.Next >= 0 {
+			wait = min(wait, s.Next+time.Millisecond)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-l.settled:
+			timer.Stop()
+			continue // perhaps the last one
+		case <-ctx.Done():
+		case <-l.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		return false
 	}
-	if err == nil && s.Next >= 0 {
-		wait = min(wait, s.Next+time.Millisecond)
+}
+
+// retire takes a lane out of service unless something has come in meanwhile.
+func (d *Dispatcher) retire(l *lane) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(l.wake) > 0 {
+		<-l.wake
+		return false
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-l.wake:
-	case <-timer.C:
-	}
-	return false
+	delete(d.lanes, l.queue)
+	return true
 }
 
 // handle has leased messages handled and does with them as is said.
@@ -308,7 +347,9 @@ func (d *Dispatcher) delete(ctx context.Context, l *lane) {
 			rs = append(rs, <-l.done)
 		}
 		d.Settle(ctx)
+		done := d.turn()
 		deleted, err := d.Queue.Delete(ctx, l.queue, rs)
+		done()
 		if err != nil {
 			d.Log.Error("delete handled messages", "queue", l.queue, "error", err)
 		}
@@ -317,7 +358,7 @@ func (d *Dispatcher) delete(ctx context.Context, l *lane) {
 				d.Log.Warn("a handled message was in other hands and is handled again", "queue", l.queue, "message", rs[i].ID)
 			}
 		}
-		signal(l.wake)
+		signal(l.settled)
 	}
 }
 

@@ -37,6 +37,15 @@ type Source interface {
 	Start(t Trigger) (stop func(), err error)
 }
 
+// A Keeper is a Source that keeps things of its Triggers by itself.
+type Keeper interface {
+	Source
+
+	// Forget removes what is kept of a Trigger, which was stopped, and will not be
+	// started as it was.
+	Forget(trigger rouse.Ref) error
+}
+
 // A Server is a Source whose Events come in as HTTP requests.
 type Server interface {
 	Source

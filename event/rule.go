@@ -91,7 +91,9 @@ type Status struct {
 
 // Rules knows Triggers and Rules. All methods may be called concurrently.
 type Rules interface {
-	// SetTrigger adds or replaces t, and starts it. Errors: Invalid.
+	// SetTrigger adds or replaces t, and starts it. A secret of its Config that is
+	// hidden is the one that is there, or was there before that; another one is a
+	// Conflict. Errors: Invalid, Conflict.
 	SetTrigger(ctx context.Context, t Trigger) (Trigger, error)
 	Trigger(ctx context.Context, r rouse.Ref) (Trigger, error)
 	Triggers(ctx context.Context, ns rouse.Namespace, after string, limit int) ([]Trigger, error)
@@ -135,6 +137,11 @@ type Control interface {
 	// Replay queues what matched a Rule once more, marked as replayed, and says
 	// how many. Errors: NotFound, Invalid.
 	Replay(ctx context.Context, p Replay) (int, error)
+
+	// Show returns t as people may see it, with Hidden in the place of secrets in
+	// its Config; with digests where who knows a secret is to be able to tell
+	// that it is the same.
+	Show(t Trigger, digests bool) Trigger
 
 	// Find returns the Event of an ID, while it is kept. Errors: NotFound.
 	Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/event"
 )
 
 // A Server is what is compared and changed.
@@ -168,7 +169,7 @@ func compare(at string, want, have map[string]any) (details []string) {
 		switch {
 		case wok && hok && !foreign:
 			details = append(details, compare(name, wm, hm)...)
-		case !foreign && same(w, h):
+		case !foreign && same(w, h), secret(h) && event.IsOf(h.(string), fmt.Sprint(w)):
 		case !reflect.DeepEqual(w, h):
 			details = append(details, fmt.Sprintf("%s: %s -> %s", name, show(k, h), show(k, w)))
 		}
@@ -229,13 +230,19 @@ func zero(v any) bool {
 	return reflect.ValueOf(v).IsZero()
 }
 
+// secret reports whether a value of the server's is one that it hides.
+func secret(v any) bool {
+	text, ok := v.(string)
+	return ok && event.IsHidden(text)
+}
+
 // show is a value as people read it; secrets are not.
 func show(name string, v any) string {
 	if v == nil {
 		return "none"
 	}
-	if low := strings.ToLower(name); strings.Contains(low, "secret") || strings.Contains(low, "password") || low == "users" {
-		return "(a secret)"
+	if low := strings.ToLower(name); secret(v) || strings.Contains(low, "secret") || strings.Contains(low, "password") || low == "users" {
+		return event.Hidden
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -12,6 +12,9 @@ import (
 // busy is how long after its last use by a process a slot is that process's.
 const busy = time.Minute
 
+// maxHomes bounds how many homes are remembered.
+const maxHomes = 10_000
+
 // A home is the slot that this process uses of a queue.
 type home struct {
 	slot  byte
@@ -35,7 +38,7 @@ func (hs *homes) get(box []byte) (home, bool) {
 func (hs *homes) set(box []byte, h home) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	if hs.all == nil || len(hs.all) >= maxDocuments {
+	if hs.all == nil || len(hs.all) >= maxHomes {
 		hs.all = map[string]home{}
 	}
 	hs.all[string(box)] = h
@@ -81,21 +84,33 @@ func (b *box) counters() (*slot, error) {
 		}
 		q.Log.Error("the counters of a queue were damaged and counted again", "queue", b.source, "error", damage)
 	}
+	b.occupy(h, s, known)
+	return b.slot, nil
+}
+
+// occupy makes s, as it is stored, this process's, which was at home there where
+// known.
+func (b *box) occupy(h home, s slot, known bool) {
+	q := b.queues
 	if known && s.owner != q.owner && b.now.Sub(time.UnixMicro(s.written)) < busy {
 		q.homes.forget(b.name) // another process has it as well: next time another slot
 	}
 	s.owner, s.number = q.owner, max(s.number, h.floor)
-	b.slot, b.number = &s, h.slot
-	return b.slot, nil
+	b.slot, b.slotKey, b.number = &s, append(counterPrefix(b.name), h.slot), h.slot
 }
 
 // settle chooses a slot that no other process uses, where there is one.
 func (b *box) settle() (home, error) {
-	prefix := counterPrefix(b.name)
-	pairs, err := b.scan(rouse.Span{From: prefix, To: append(counterPrefix(b.name), slots)})
+	pairs, err := b.scan(rouse.Span{From: counterPrefix(b.name), To: append(counterPrefix(b.name), slots)})
 	if err != nil {
 		return home{}, err
 	}
+	return b.choose(pairs), nil
+}
+
+// choose chooses a slot where pairs are those that there are.
+func (b *box) choose(pairs []rouse.Pair) home {
+	prefix := counterPrefix(b.name)
 	var taken [slots]bool
 	var old []byte // those whose process is gone
 	h := home{}
@@ -125,7 +140,7 @@ func (b *box) settle() (home, error) {
 	if len(old) > 0 {
 		h.slot = old[rand.IntN(len(old))]
 	}
-	return h, nil
+	return h
 }
 
 // recount makes a slot of what there is, where its own bytes are damaged.

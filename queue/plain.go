@@ -26,36 +26,49 @@ func plainSource(name string) source { return source{rouse.Ref{Name: name}, true
 
 // Send implements rouse.Queue.
 func (q plain) Send(ctx context.Context, name string, ms []rouse.Message) ([]int64, error) {
-	size := 0
-	for i, m := range ms {
-		if len(m.Body) > maxPlain {
-			return nil, rouse.Errorf(rouse.TooLarge, "send", name, "messages[%d]: it has %d bytes, %d are the most", i, len(m.Body), maxPlain)
-		}
-		size += len(m.Body)
+	size, err := plainSize(name, ms)
+	if err != nil {
+		return nil, err
 	}
 	if len(ms) == 0 {
 		return nil, ctx.Err()
 	}
 	var ids []int64
-	err := q.do(plainSource(name), &op{ctx: ctx, rank: sends, size: size, run: func(b *box) (err error) {
-		ids = make([]int64, len(ms))
-		for i, m := range ms {
-			if ids[i], err = b.id(); err != nil {
-				return err
-			}
-			s, until := state{sent: b.now.UnixMicro()}, int64(0)
-			if m.Delay > 0 {
-				until = tick(later(b.now, m.Delay), 0)
-				s.epoch = until
-			}
-			if err := b.add(ids[i], until, s, content{body: m.Body}); err != nil {
-				return err
-			}
-		}
-		return nil
+	err = q.do(plainSource(name), &op{ctx: ctx, rank: sends, size: size, run: func(b *box) (err error) {
+		ids, err = b.sendPlain(ms)
+		return err
 	}})
 	if err != nil {
 		return nil, err
+	}
+	return ids, nil
+}
+
+// plainSize returns the bytes of messages. Errors: TooLarge.
+func plainSize(name string, ms []rouse.Message) (size int, err error) {
+	for i, m := range ms {
+		if len(m.Body) > maxPlain {
+			return 0, rouse.Errorf(rouse.TooLarge, "send", name, "messages[%d]: it has %d bytes, %d are the most", i, len(m.Body), maxPlain)
+		}
+		size += len(m.Body)
+	}
+	return size, nil
+}
+
+func (b *box) sendPlain(ms []rouse.Message) (ids []int64, err error) {
+	ids = make([]int64, len(ms))
+	for i, m := range ms {
+		if ids[i], err = b.id(); err != nil {
+			return nil, err
+		}
+		s, until := state{sent: b.now.UnixMicro()}, int64(0)
+		if m.Delay > 0 {
+			until = tick(later(b.now, m.Delay), 0)
+			s.epoch = until
+		}
+		if err := b.add(ids[i], until, s, content{body: m.Body}); err != nil {
+			return nil, err
+		}
 	}
 	return ids, nil
 }
@@ -142,8 +155,11 @@ func (q plain) Bury(ctx context.Context, name string, r rouse.Receipt, reason st
 }
 
 // at is a box that is only read.
-func (q plain) at(name string) *box {
-	b := &box{tx: &tx{queues: q.Queues, now: q.Now()}, source: plainSource(name), name: plainName(name)}
+func (q plain) at(name string) *box { return q.in(&tx{queues: q.Queues, now: q.Now()}, name) }
+
+// in is a box of a transaction that does not have it yet.
+func (q plain) in(t *tx, name string) *box {
+	b := &box{tx: t, source: plainSource(name), name: plainName(name)}
 	b.prefix = append([]byte{messageKind}, b.name...)
 	return b
 }

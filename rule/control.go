@@ -12,15 +12,28 @@ import (
 
 // Emit implements event.Emitter.
 func (e *Engine) Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, state []byte) error {
-	if _, err := e.Trigger(ctx, trigger); err != nil {
-		return err
-	}
-	for i := range es {
-		if es[i].Source == "" {
-			es[i].Source = "trigger:" + trigger.Name
+	return e.EmitMany(ctx, []event.Emission{{Trigger: trigger, Events: es, State: state}})[0]
+}
+
+// EmitMany implements event.ManyEmitter.
+func (e *Engine) EmitMany(ctx context.Context, all []event.Emission) []error {
+	errs := make([]error, len(all))
+	there, where := make([]event.Emission, 0, len(all)), make([]int, 0, len(all))
+	for i, m := range all {
+		if _, errs[i] = e.Trigger(ctx, m.Trigger); errs[i] != nil {
+			continue
 		}
+		for j := range m.Events {
+			if m.Events[j].Source == "" {
+				m.Events[j].Source = "trigger:" + m.Trigger.Name
+			}
+		}
+		there, where = append(there, m), append(where, i)
 	}
-	return e.Inbox.Add(ctx, trigger, es, state)
+	for i, err := range e.Inbox.AddMany(ctx, there) {
+		errs[where[i]] = err
+	}
+	return errs
 }
 
 // State implements event.Emitter.

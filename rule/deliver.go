@@ -88,14 +88,15 @@ func (d *delivery) body() ([]byte, error) {
 
 // call invokes a function.
 func (e *Engine) call(ctx context.Context, d delivery, body []byte) result {
-	far := 0
+	far, replayed := 0, false
 	for i := range d.events {
 		far = max(far, hops(&d.events[i]))
+		replayed = replayed || d.events[i].Attributes[event.AttributeReplayed] != ""
 	}
 	a, err := e.Invoker.Invoke(ctx, rouse.Invocation{
 		ID:       d.wanted(),
 		Function: rouse.Ref{Namespace: d.rule.Namespace, Name: d.to.Function}, Qualifier: d.to.Qualifier, Event: rouse.Event{Data: body},
-		Cause: d.events[0].ID, Rule: d.rule.Name, Hops: far, Attempt: d.attempt,
+		Cause: d.events[0].ID, Rule: d.rule.Name, Hops: far, Attempt: d.attempt, Replayed: replayed,
 	})
 	e.usage.add(d.rule, a.GBSeconds)
 	switch {

@@ -191,7 +191,7 @@ func (l *line) catchUp() {
 			for i := range es {
 				events[i] = es[i].Event
 			}
-			if err := t.e.enqueue(ctx, l.rule, events); err != nil {
+			if err := t.e.enqueue(ctx, map[*compiled][]rouse.Event{l.rule: events}); err != nil {
 				t.complain(ctx, "queue events", err)
 				continue
 			}

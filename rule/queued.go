@@ -28,12 +28,58 @@ type queued struct {
 // letters. One that comes later was sent back from there.
 const buried = 5 * time.Second
 
-func (e *Engine) enqueue(ctx context.Context, c *compiled, es []rouse.Event) error {
-	qs := make([]queued, len(es))
-	for i := range es {
-		qs[i].Event = es[i]
+// Bounds of what enqueue sends together.
+const (
+	sentAtOnce  = 2000
+	bytesAtOnce = 8 << 20
+)
+
+// enqueue gives events to the queues of rules. Where it fails some may have got
+// theirs: they will get them again.
+func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]rouse.Event) error {
+	all := map[string][]rouse.Message{}
+	n, size := 0, 0
+	flush := func() error {
+		err := e.SendAll(ctx, all)
+		if err == nil {
+			for q := range all {
+				e.queued.Serve(q)
+			}
+		}
+		clear(all)
+		n, size = 0, 0
+		return err
 	}
-	return e.send(ctx, c, qs, spacing{})
+	for c, mine := range es {
+		q := queueOf(c)
+		for i := range mine {
+			b, err := json.Marshal(queued{Event: mine[i]})
+			if err != nil {
+				return err
+			}
+			all[q] = append(all[q], rouse.Message{Body: b})
+			if n, size = n+1, size+len(b); n >= sentAtOnce || size >= bytesAtOnce {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return flush()
+}
+
+// sendEach sends to queues one after the other. Where it fails some may have
+// got their messages: they will get them again.
+func sendEach(ctx context.Context, q rouse.Queue, all map[string][]rouse.Message) error {
+	for name, ms := range all {
+		if _, err := q.Send(ctx, name, ms); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A spacing says when queued events are to be delivered: at once, or one after

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/rule/inbox"
 )
 
 // A reader reads one feed for all rules on it: each shard by a tap, those of
@@ -96,9 +97,9 @@ func (r *reader) run(ctx context.Context) {
 		for _, s := range shards {
 			switch t := r.taps[s.ID]; {
 			case t != nil:
-				t.setRules(rules)
+				t.setRules(r.of(s.ID, rules))
 			case r.ready(s, shards):
-				t = newTap(r, s.ID, rules)
+				t = newTap(r, s.ID, r.of(s.ID, rules))
 				r.taps[s.ID] = t
 				taps.Go(func() {
 					t.run(ctx)
@@ -119,6 +120,20 @@ func (r *reader) run(ctx context.Context) {
 		}
 		wait.Stop()
 	}
+}
+
+// of returns those of rules for which there can be something in a shard.
+func (r *reader) of(shard string, rules []*compiled) []*compiled {
+	if r.feed.kind != "events" {
+		return rules
+	}
+	var some []*compiled
+	for _, c := range rules {
+		if inbox.Shard(c.from()) == shard {
+			some = append(some, c)
+		}
+	}
+	return some
 }
 
 // ready reports whether all that came before a shard has been delivered; r.mu

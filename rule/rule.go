@@ -23,8 +23,8 @@ import (
 // A Config says what an Engine stands on.
 type Config struct {
 	Meta     rouse.Meta
-	Keys     rouse.Keys  // for how far rules have come
-	Queue    rouse.Queue // for what rules deliver side by side
+	Keys     rouse.Keys                                              // for how far rules have come
+	Queue    rouse.Queue                                             // for what rules deliver side by side
 	SendAll  func(context.Context, map[string][]rouse.Message) error // to several of Queue's, all or none; nil is one after the other
 	Inbox    *inbox.Inbox
 	Data     data.Services
@@ -90,9 +90,9 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{Config: c, sources: map[string]event.Source{}, changed: make(chan struct{}, 1), usage: usage{now: c.Now},
 		triggers: map[rouse.Ref]*running{}, rules: map[rouse.Ref]*compiled{}, readers: map[feed]*reader{}, failing: map[rouse.Ref]string{}}
-	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle,
+	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle, AtOnce: 16,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
-	e.taken = dispatch.New(dispatch.Config{Queue: &messages{e: e, receipts: map[rouse.Receipt]string{}}, Lane: e.messageLane, Handle: e.handleMessages,
+	e.taken = dispatch.New(dispatch.Config{Queue: &messages{e: e, receipts: map[rouse.Receipt]string{}}, Lane: e.messageLane, Handle: e.handleMessages, Waits: true,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
 	return e
 }

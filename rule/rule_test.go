@@ -37,6 +37,38 @@ type world struct {
 	news chan struct{}
 }
 
+// A drawer is a source that keeps things of its triggers.
+type drawer struct {
+	button
+	forgotten chan rouse.Ref
+}
+
+func (drawer) Kind() string { return "drawer" }
+
+func (d drawer) Forget(r rouse.Ref) error { d.forgotten <- r; return nil }
+
+// What a source keeps of a trigger goes with it, and where it becomes one of
+// another kind.
+func TestWhatIsKeptOfATriggerGoesWithIt(t *testing.T) {
+	w := newWorld(t)
+	d := drawer{forgotten: make(chan rouse.Ref, 10)}
+	w.Use(d)
+	for _, c := range []struct {
+		kind, config string
+		forgotten    int
+	}{{"drawer", "1", 0}, {"drawer", "2", 0}, {"button", "2", 1}, {"drawer", "2", 1}} {
+		if _, err := w.SetTrigger(t.Context(), event.Trigger{Ref: ref("t"), Kind: c.kind, Config: json.RawMessage(c.config)}); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(d.forgotten); n != c.forgotten {
+			t.Errorf("%s %s: %d were forgotten, want %d", c.kind, c.config, n, c.forgotten)
+		}
+	}
+	if err := w.RemoveTrigger(t.Context(), ref("t")); err != nil || len(d.forgotten) != 2 {
+		t.Errorf("%v, %d were forgotten", err, len(d.forgotten))
+	}
+}
+
 // A button is a source whose triggers do nothing by themselves.
 type button struct{}
 
@@ -649,7 +681,7 @@ func TestReplay(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	for _, in := range w.count(4)[2:] {
-		if in.Function.Name != "other" || !strings.Contains(string(in.Event.Data), `"rousereplayed":"true"`) {
+		if !in.Replayed || in.Function.Name != "other" || !strings.Contains(string(in.Event.Data), `"rousereplayed":"true"`) {
 			t.Errorf("%+v %s", in, in.Event.Data)
 		}
 	}

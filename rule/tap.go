@@ -24,15 +24,47 @@ type tap struct {
 	over  chan struct{} // it has read its shard to the end and all is delivered
 
 	mu      sync.Mutex
-	front   uint64                  // guarded by mu: what was matched and given to lines
-	handed  uint64                  // guarded by mu: what is in the queues as well
-	all     []*compiled             // guarded by mu: as they are to be
-	stale   bool                    // guarded by mu: they are not what set and lines were made of
-	wake    context.CancelFunc      // guarded by mu: ends what waits for news, where something does
-	set     *pattern.Set[*compiled] // guarded by mu; does not change once made
-	lines   map[string]*line        // guarded by mu; by name of the rule
-	written map[string]bool         // guarded by mu: rules that have a stored position
-	starts  map[string]uint64       // guarded by mu: stored positions of rules that have not begun
+	front   uint64             // guarded by mu: what was matched and given to lines
+	handed  uint64             // guarded by mu: what is in the queues as well
+	all     []*compiled        // guarded by mu: as they are to be
+	stale   bool               // guarded by mu: they are not what set and lines were made of
+	wake    context.CancelFunc // guarded by mu: ends what waits for news, where something does
+	sets    sets               // guarded by mu; do not change once made
+	lines   map[string]*line   // guarded by mu; by name of the rule
+	written map[string]bool    // guarded by mu: rules that have a stored position
+	starts  map[string]uint64  // guarded by mu: stored positions of rules that have not begun
+}
+
+// sets find the rules for an entry. Those that listen to one of the many things
+// whose events a feed has are apart, by its name: of ten thousand triggers with
+// a rule each, one rule is looked at.
+type sets map[string]*pattern.Set[*compiled]
+
+func (s sets) add(c *compiled) {
+	from := c.from()
+	if s[from] == nil {
+		s[from] = &pattern.Set[*compiled]{}
+	}
+	s[from].Add(c, c.pattern)
+}
+
+func (s sets) match(entry *data.Entry) (all []*compiled) {
+	var doc map[string]any
+	for i, from := range [...]string{"", entry.Key} {
+		set := s[from]
+		if set == nil || i > 0 && from == "" {
+			continue
+		}
+		if doc == nil {
+			doc = document(entry)
+		}
+		for _, c := range set.Match(doc) {
+			if c.matches(entry) {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
 }
 
 func newTap(r *reader, shard string, rules []*compiled) *tap {
@@ -150,7 +182,7 @@ const longPoll = 20 * time.Second
 // read hands out entries until ctx ends or there will be no more.
 func (t *tap) read(ctx context.Context) {
 	for ctx.Err() == nil {
-		set := t.renew(ctx)
+		all := t.renew(ctx)
 		batch, err := t.next(ctx)
 		switch {
 		case t.changed(): // while it waited
@@ -158,7 +190,7 @@ func (t *tap) read(ctx context.Context) {
 			pause(ctx, retry)
 		case err != nil:
 			t.complain(ctx, "read events", err)
-		case !t.hand(ctx, set, batch):
+		case !t.hand(ctx, all, batch):
 			return
 		case batch.Ended && len(batch.Entries) == 0:
 			if t.idle() {
@@ -207,11 +239,11 @@ func (t *tap) idle() bool {
 }
 
 // renew makes set and lines of the rules as they are to be.
-func (t *tap) renew(ctx context.Context) *pattern.Set[*compiled] {
+func (t *tap) renew(ctx context.Context) sets {
 	t.mu.Lock()
 	if !t.stale {
 		defer t.mu.Unlock()
-		return t.set
+		return t.sets
 	}
 	all := t.all
 	t.stale = false
@@ -231,7 +263,7 @@ func (t *tap) renew(ctx context.Context) *pattern.Set[*compiled] {
 	fresh := t.late(ctx, all, old)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.set = &pattern.Set[*compiled]{}
+	t.sets = sets{}
 	for name := range ends {
 		delete(t.lines, name)
 	}
@@ -239,7 +271,7 @@ func (t *tap) renew(ctx context.Context) *pattern.Set[*compiled] {
 		t.starts[name], t.written[name] = at, true
 	}
 	for _, c := range all {
-		t.set.Add(c, c.pattern)
+		t.sets.add(c)
 		if t.lines[c.Name] != nil {
 			continue
 		}
@@ -257,7 +289,7 @@ func (t *tap) renew(ctx context.Context) *pattern.Set[*compiled] {
 		t.lines[c.Name] = l
 		l.start(ctx)
 	}
-	return t.set
+	return t.sets
 }
 
 // late returns the stored positions of rules that were made after this tap
@@ -290,14 +322,12 @@ func (t *tap) late(ctx context.Context, all []*compiled, old map[string]*line) m
 }
 
 // hand gives the entries of a batch to the rules that they match.
-func (t *tap) hand(ctx context.Context, set *pattern.Set[*compiled], batch data.Batch) bool {
+func (t *tap) hand(ctx context.Context, all sets, batch data.Batch) bool {
 	matched := map[*compiled][]data.Entry{}
 	for i := range batch.Entries {
 		entry := &batch.Entries[i]
-		for _, c := range set.Match(document(entry)) {
-			if c.matches(entry) {
-				matched[c] = append(matched[c], *entry)
-			}
+		for _, c := range all.match(entry) {
+			matched[c] = append(matched[c], *entry)
 		}
 	}
 	t.mu.Lock()
@@ -316,15 +346,13 @@ func (t *tap) hand(ctx context.Context, set *pattern.Set[*compiled], batch data.
 	}
 	t.front = batch.After
 	t.mu.Unlock()
-	for c, es := range side {
-		for {
-			err := t.e.enqueue(ctx, c, es)
-			if err == nil {
-				break
-			}
-			if t.complain(ctx, "queue events", err); ctx.Err() != nil {
-				return false
-			}
+	for {
+		err := t.e.enqueue(ctx, side)
+		if err == nil {
+			break
+		}
+		if t.complain(ctx, "queue events", err); ctx.Err() != nil {
+			return false
 		}
 	}
 	t.mu.Lock()

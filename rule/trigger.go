@@ -21,6 +21,7 @@ const (
 // A running trigger makes events until it is stopped.
 type running struct {
 	event.Trigger
+	before   json.RawMessage // the Config before the last change; nil where that has no secrets
 	revision int64
 	stop     func() // nil where it does not run
 }
@@ -37,11 +38,11 @@ func (e *Engine) load(ctx context.Context, ns rouse.Namespace) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, d := range triggers {
-		t := running{revision: d.Revision}
-		if err := json.Unmarshal(d.Data, &t.Trigger); err != nil {
+		var s storedTrigger
+		if err := json.Unmarshal(d.Data, &s); err != nil {
 			return rouse.Errorf(rouse.Internal, "read trigger", d.Ref.String(), "it is not what was stored: %w", err)
 		}
-		e.triggers[d.Ref] = &t
+		e.triggers[d.Ref] = &running{Trigger: s.Trigger, before: s.Before, revision: d.Revision}
 	}
 	for _, d := range rules {
 		var r event.Rule
@@ -112,39 +113,47 @@ func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger
 		kinds := slices.Sorted(maps.Keys(e.sources))
 		return t, rouse.Errorf(rouse.Invalid, "set trigger", t.Ref.String(), "kind is %q; there are %s", t.Kind, strings.Join(kinds, ", "))
 	}
-	config, err := s.Check(t.Config)
+	e.mu.Lock()
+	old := e.triggers[t.Ref]
+	e.mu.Unlock()
+	config, err := reveal(s, t, old)
+	if err == nil {
+		config, err = s.Check(config)
+	}
 	if err != nil {
 		return t, about("set trigger", t.Ref, err)
 	}
 	t.Config, t.Created = config, e.Now().UTC()
-	e.mu.Lock()
-	old := e.triggers[t.Ref]
-	e.mu.Unlock()
-	revision := int64(0)
+	revision, before := int64(0), json.RawMessage(nil)
 	if old != nil {
 		if old.Kind == t.Kind && string(old.Config) == string(t.Config) {
 			return old.Trigger, nil // it need not be started anew
 		}
 		revision, t.Created = old.revision, old.Created
+		if old.Kind == t.Kind && len(secretsOf(s)) > 0 {
+			before = old.Config
+		}
 	}
-	if err := e.store(ctx, triggerKind, t.Ref, revision, t); err != nil {
+	if err := e.store(ctx, triggerKind, t.Ref, revision, storedTrigger{t, before}); err != nil {
 		return t, err
 	}
-	if old != nil && old.Kind != t.Kind {
-		err = e.Inbox.Forget(ctx, t.Ref)
-	}
-	e.replace(&running{Trigger: t, revision: revision + 1})
+	e.replace(&running{Trigger: t, before: before, revision: revision + 1}, func() {
+		if old != nil && old.Kind != t.Kind {
+			err = e.forgetTrigger(ctx, old)
+		}
+	})
 	return t, err
 }
 
 // replace puts a trigger in the place of the one of its name, which is stopped
-// first: the two must not both see one thing happen.
-func (e *Engine) replace(t *running) {
+// first, and then done with: the two must not both see one thing happen.
+func (e *Engine) replace(t *running, stopped func()) {
 	e.mu.Lock()
 	old := e.triggers[t.Ref]
 	e.triggers[t.Ref] = t
 	e.mu.Unlock()
 	e.halt(old)
+	stopped()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.triggers[t.Ref] == t {
@@ -238,5 +247,15 @@ func (e *Engine) RemoveTrigger(ctx context.Context, r rouse.Ref) error {
 	}
 	e.mu.Unlock()
 	e.halt(t)
-	return e.Inbox.Forget(ctx, r)
+	return e.forgetTrigger(ctx, t)
+}
+
+// forgetTrigger removes what is kept of a stopped trigger, so that one of its
+// name begins afresh.
+func (e *Engine) forgetTrigger(ctx context.Context, t *running) error {
+	err := e.Inbox.Forget(ctx, t.Ref)
+	if k, ok := e.sources[t.Kind].(event.Keeper); ok {
+		err = errors.Join(err, k.Forget(t.Ref))
+	}
+	return err
 }

@@ -11,11 +11,11 @@ import (
 	"slices"
 	"sort"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/internal/decoded"
 	"github.com/rouse-run/rouse/internal/tuple"
 	"github.com/rouse-run/rouse/stream/journal"
 )
@@ -236,19 +236,9 @@ func (d *document) scale(n int, now time.Time) {
 	}
 }
 
-// maxDocuments bounds how many documents are kept decoded.
-const maxDocuments = 10_000
-
-// documents remember what stored bytes mean, so that they are decoded once. The
-// zero value remembers none.
+// documents remember what stored bytes mean. The zero value remembers none.
 type documents struct {
-	mu    sync.Mutex
-	known map[rouse.Ref]known // guarded by mu
-}
-
-type known struct {
-	stored []byte
-	*document
+	decoded.Cache[rouse.Ref, *document]
 }
 
 // load reads the document of a stream. Errors: NotFound.
@@ -262,21 +252,5 @@ func (ds *documents) load(r rouse.KeyReader, ref rouse.Ref) (*document, error) {
 	if stored == nil {
 		return nil, rouse.Errorf(rouse.NotFound, "find stream", ref.String(), "there is no stream of this name")
 	}
-	ds.mu.Lock()
-	k, ok := ds.known[ref]
-	ds.mu.Unlock()
-	if ok && bytes.Equal(k.stored, stored) {
-		return k.document, nil
-	}
-	d, err := decodeDocument(rouse.Pair{Key: key, Value: stored})
-	if err != nil {
-		return nil, err
-	}
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if ds.known == nil || len(ds.known) >= maxDocuments {
-		ds.known = map[rouse.Ref]known{}
-	}
-	ds.known[ref] = known{stored, d}
-	return d, nil
+	return ds.Get(ref, stored, func() (*document, error) { return decodeDocument(rouse.Pair{Key: key, Value: stored}) })
 }

@@ -103,7 +103,7 @@ func TestApply(t *testing.T) {
 		{"CITY: Turin", "CITY: Rome", "change function serve", "env.CITY"},
 		{`["table:orders rw"]`, `["table:orders r"]`, "change function serve", "allow"},
 		{"0 3 * * *", "0 4 * * *", "change trigger nightly", "config.cron"},
-		{"correct horse", "battery staple", "change trigger door", "a secret"},
+		{"correct horse", "battery staple", "change trigger door", "config.secret: *** -> ***"},
 		{"attempts: 5", "attempts: 6", "change rule orders-to-audit", "retry.attempts"},
 		{"prefix: A", "prefix: B", "change rule jobs-to-serve", "when"},
 		{"{to: audit, public: true}", "audit", "change route /audit/", "public: true -> none"},

@@ -113,3 +113,9 @@ func TestTheOpenWhiskClient(t *testing.T) {
 	}
 	s.script(t, "openwhisk/client.cjs", modules, 14, "ZIP="+file)
 }
+
+// Compositions of the npm package openwhisk-composer, as it is.
+func TestTheOpenWhiskComposer(t *testing.T) {
+	s := start(t, "")
+	s.script(t, "openwhisk/composer.cjs", npm(t, "openwhisk-composer@0.12.0"), 7)
+}

@@ -100,6 +100,39 @@ func (p Patient) Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, 
 	return p.retry(ctx, trigger, func() error { return p.Emitter.Emit(ctx, trigger, es, state) })
 }
 
+// PatientMany is a Patient that emits for many triggers together.
+type PatientMany struct {
+	event.ManyEmitter
+	Log *slog.Logger
+}
+
+// EmitMany implements event.ManyEmitter.
+func (p PatientMany) EmitMany(ctx context.Context, all []event.Emission) (errs []error) {
+	var wait error
+	_ = Patient{Log: p.Log}.retry(ctx, first(all), func() error {
+		errs, wait = p.ManyEmitter.EmitMany(ctx, all), nil
+		for _, err := range errs { // of the store's errors all have the same
+			if err != nil && !permanent(err) {
+				wait = err
+			}
+		}
+		return wait
+	})
+	return errs
+}
+
+func first(all []event.Emission) rouse.Ref {
+	if len(all) == 0 {
+		return rouse.Ref{}
+	}
+	return all[0].Trigger
+}
+
+// State implements event.Emitter.
+func (p PatientMany) State(ctx context.Context, trigger rouse.Ref) ([]byte, error) {
+	return Patient{p.ManyEmitter, p.Log}.State(ctx, trigger)
+}
+
 // State implements event.Emitter.
 func (p Patient) State(ctx context.Context, trigger rouse.Ref) (state []byte, err error) {
 	err = p.retry(ctx, trigger, func() (err error) {

@@ -118,6 +118,9 @@ func (t *tree) activation(a wire.Activation) string {
 		parts = append(parts, fmt.Sprintf("attempt %d", a.Attempt))
 	}
 	parts = append(parts, "at "+clock(a.Started), "ran "+first(strings.Replace(span(a.Run), "-", "", 1), "0s"))
+	if a.Replayed {
+		parts = append(parts, "replayed")
+	}
 	if a.Cold {
 		parts = append(parts, "cold")
 	}

@@ -441,8 +441,9 @@ func TestWhyCold(t *testing.T) {
 		before []rouse.Activation
 		want   string
 	}{
-		{nil, "the function had not run for 1h0m0s or more"},
-		{[]rouse.Activation{at(1, time.Minute, 0)}, "it is the first of version 2 in an hour; others were of version 1"},
+		{nil, "it is the function's first run, or the first within an hour"},
+		{[]rouse.Activation{a}, "it is the function's first run, or the first within an hour"},
+		{[]rouse.Activation{at(1, time.Minute, 0)}, "it is the first run of version 2 within an hour; others were of version 1"},
 		{[]rouse.Activation{at(2, time.Minute, time.Second), at(2, time.Hour, 0)}, "version 2 had not run for 59s, and its instances were gone"},
 		{[]rouse.Activation{at(2, time.Second, time.Minute), at(1, time.Second, time.Minute)}, "1 others of version 2 ran at that moment"},
 	} {

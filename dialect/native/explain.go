@@ -148,10 +148,14 @@ func (x *explainer) addAttempts(a rouse.Activation, others []rouse.Activation) {
 
 // whyCold tells from what ran before why an instance had to be booted.
 func whyCold(a rouse.Activation, before []rouse.Activation) string {
-	var same, busy int
+	var same, busy, other int
 	var last time.Time // when the version was used last
 	for _, b := range before {
-		if b.Version != a.Version || b.ID == a.ID {
+		if b.ID == a.ID {
+			continue
+		}
+		if b.Version != a.Version {
+			other = b.Version
 			continue
 		}
 		same++
@@ -168,10 +172,10 @@ func whyCold(a rouse.Activation, before []rouse.Activation) string {
 		return fmt.Sprintf("%d others of version %d ran at that moment", busy, a.Version)
 	case same > 0:
 		return fmt.Sprintf("version %d had not run for %v, and its instances were gone", a.Version, a.Started.Sub(last).Round(time.Millisecond))
-	case len(before) > 0:
-		return fmt.Sprintf("it is the first of version %d in an hour; others were of version %d", a.Version, before[0].Version)
+	case other > 0:
+		return fmt.Sprintf("it is the first run of version %d within an hour; others were of version %d", a.Version, other)
 	}
-	return fmt.Sprintf("the function had not run for %v or more", aroundFor)
+	return "it is the function's first run, or the first within an hour"
 }
 
 // later looks at what ran after an activation for what it led to.

@@ -11,5 +11,5 @@ func getTrigger(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, t)
+	return c.answer(http.StatusOK, s.Control.Show(t, true)) // what is got can be put back, whatever happens meanwhile
 }

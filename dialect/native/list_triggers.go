@@ -16,5 +16,8 @@ func listTriggers(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	for i := range all {
+		all[i] = s.Control.Show(all[i], false)
+	}
 	return c.answer(http.StatusOK, wire.Triggers{Triggers: filled(all), Next: next(all, limit, func(x event.Trigger) string { return x.Name })})
 }

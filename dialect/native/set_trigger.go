@@ -31,5 +31,5 @@ func setTrigger(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, t)
+	return c.answer(http.StatusOK, s.Control.Show(t, false))
 }

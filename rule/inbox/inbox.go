@@ -4,18 +4,15 @@ package inbox
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/internal/tuple"
 	"github.com/rouse-run/rouse/stream/journal"
 )
@@ -81,6 +78,9 @@ func stateKey(ns rouse.Namespace, from string) []byte {
 	return tuple.String(tuple.String([]byte("v"), ns), from)
 }
 
+// Shard is the one in which the events of a trigger are.
+func Shard(from string) string { return strconv.Itoa(shardOf(from)) }
+
 func shardOf(from string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(from))
@@ -91,65 +91,7 @@ func shardOf(from string) int {
 // one transaction. It fills in IDs and times, and drops events whose ID came
 // from there before. Errors: TooLarge, Unavailable.
 func (b *Inbox) Add(ctx context.Context, from rouse.Ref, es []rouse.Event, state []byte) error {
-	now := b.Now()
-	bodies, keys := make([][]byte, len(es)), make([][]byte, len(es))
-	for i, e := range es {
-		if len(e.Data) > MaxData {
-			return rouse.Errorf(rouse.TooLarge, "emit", from.String(), "the data of event %d has %d bytes, %d are the most", i, len(e.Data), MaxData)
-		}
-		if e.ID == "" {
-			u, err := uuid.NewV7()
-			if err != nil {
-				return fmt.Errorf("make id: %w", err)
-			}
-			e.ID = hex.EncodeToString(u[:])
-		}
-		if len(e.ID) > 512 {
-			return rouse.Errorf(rouse.Invalid, "emit", from.String(), "the id of event %d has %d bytes, 512 are the most", i, len(e.ID))
-		}
-		if e.Time.IsZero() {
-			e.Time = now.UTC()
-		}
-		var err error
-		if bodies[i], err = json.Marshal(stored{from.Name, e}); err != nil {
-			return rouse.Errorf(rouse.Invalid, "emit", from.String(), "event %d can't be written as JSON: %w", i, err)
-		}
-		keys[i] = seenKey(from.Namespace, e.ID, from.Name)
-	}
-	shard := shardOf(from.Name)
-	err := b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
-		if state != nil {
-			w.Put(stateKey(from.Namespace, from.Name), state)
-		}
-		seen, err := w.Get(keys...)
-		if err != nil {
-			return err
-		}
-		var fresh [][]byte
-		var where [][]byte
-		known := map[string]bool{}
-		for i, s := range seen {
-			if s == nil && !known[string(keys[i])] {
-				known[string(keys[i])] = true
-				fresh, where = append(fresh, bodies[i]), append(where, keys[i])
-			}
-		}
-		if len(fresh) == 0 {
-			return nil
-		}
-		first, err := journalOf(from.Namespace, shard).Append(w, now, fresh...)
-		if err != nil {
-			return err
-		}
-		for i, k := range where {
-			w.Put(k, tuple.Uint(tuple.Uint(nil, uint64(shard)), first+uint64(i)))
-		}
-		return nil
-	})
-	if err == nil {
-		b.waiters.Wake(feedOf(from.Namespace), strconv.Itoa(shard))
-	}
-	return err
+	return b.AddMany(ctx, []event.Emission{{Trigger: from, Events: es, State: state}})[0]
 }
 
 func feedOf(ns rouse.Namespace) rouse.Ref { return rouse.Ref{Namespace: ns, Name: Name} }

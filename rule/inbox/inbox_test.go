@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 )
 
 // A clock stands until it is moved.
@@ -188,4 +190,64 @@ func TestReadWaits(t *testing.T) {
 	if _, err := b.Read(t.Context(), q); rouse.KindOf(err) != rouse.NotFound {
 		t.Errorf("shard 99: %v", err)
 	}
+}
+
+// Many triggers emit in one transaction, each as if it were alone: what is
+// refused of one holds up no other.
+func TestAddMany(t *testing.T) {
+	b, _ := open(t)
+	var all []event.Emission
+	for i := range 20 {
+		ref := rouse.Ref{Namespace: "default", Name: fmt.Sprint("t", i)}
+		all = append(all, event.Emission{Trigger: ref, Events: []rouse.Event{{ID: "one"}, {ID: "one"}, {ID: "two"}}, State: fmt.Append(nil, i)})
+	}
+	all[3].Events[1].Data = make([]byte, MaxData+1)
+	all[4].Trigger.Namespace = "other"
+	all[5].Events = nil
+	for range 2 { // the second time there is nothing new
+		for i, err := range b.AddMany(t.Context(), all) {
+			if i == 3 && rouse.KindOf(err) != rouse.TooLarge || i != 3 && err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+	}
+	got := map[string]int{}
+	for _, e := range allOf(t, b, "default", "other") {
+		got[e.Key+"/"+e.Event.ID]++
+	}
+	for i, m := range all {
+		want := 1
+		if i == 3 || i == 5 {
+			want = 0
+		}
+		for _, id := range []string{"one", "two"} {
+			if n := got[m.Trigger.Name+"/"+id]; n != want {
+				t.Errorf("%s of %s is there %d times, want %d", id, m.Trigger.Name, n, want)
+			}
+		}
+		state, err := b.State(t.Context(), m.Trigger)
+		if i == 3 && state != nil || i != 3 && string(state) != fmt.Sprint(i) || err != nil {
+			t.Errorf("the state of %s is %q %v", m.Trigger.Name, state, err)
+		}
+		if found, err := b.Find(t.Context(), m.Trigger.Namespace, "two"); err != nil || found.ID != "two" {
+			t.Errorf("%v %v", found, err)
+		}
+	}
+	if errs := b.AddMany(t.Context(), nil); len(errs) != 0 {
+		t.Errorf("%v", errs)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, err := range b.AddMany(ctx, all) {
+		if i != 3 && !errors.Is(err, context.Canceled) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+func allOf(t *testing.T, b *Inbox, namespaces ...rouse.Namespace) (es []data.Entry) {
+	for _, ns := range namespaces {
+		es = append(es, all(t, b, ns)...)
+	}
+	return es
 }

@@ -26,6 +26,7 @@ const (
 	hasFailure
 	hasRule
 	hasHops
+	hasReplayed
 )
 
 // An activations payload is one function's, in the order of their ids:
@@ -112,6 +113,7 @@ func partsOf(a *rouse.Activation) (parts uint64) {
 	set(hasFailure, a.Failure != nil)
 	set(hasRule, a.Rule != "")
 	set(hasHops, a.Hops != 0)
+	set(hasReplayed, a.Replayed)
 	return parts
 }
 
@@ -166,7 +168,7 @@ func readActivations(payload []byte, ns rouse.Namespace, statuses int64, each fu
 func (s stored) activation() (rouse.Activation, error) {
 	r := reader{b: s.rest}
 	a := rouse.Activation{ID: s.id.String(), Function: s.function, Status: s.status,
-		Started: s.started, Cold: s.parts&hasCold != 0}
+		Started: s.started, Cold: s.parts&hasCold != 0, Replayed: s.parts&hasReplayed != 0}
 	a.Version = int(r.varint())
 	a.Run = rouse.Duration(r.varint())
 	if b := r.take(8); b != nil {

@@ -18,8 +18,8 @@ import (
 // package are to run on PostgreSQL; otherwise they run on SQLite.
 const choice = "ROUSE_TEST_STORE"
 
-// Drivers open the stores on which a package is tested that stands on Keys. It
-// is the package's tests that name them, because only tests may import all.
+// Drivers open the stores on which a package is tested that stands on Keys.
+// Package both names them.
 type Drivers struct {
 	SQLite   func(ctx context.Context, dir string) (Store, error)
 	Postgres func(ctx context.Context, url string) (Store, error)

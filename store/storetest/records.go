@@ -19,7 +19,7 @@ var recordsTests = map[string]func(*testing.T, *subject[Store]){
 	"an activation comes back as it was": func(t *testing.T, s *subject[Store]) {
 		full := activation(s, "f", 0)
 		full.Cause, full.Attempt, full.Status, full.Cold = "an event", 2, rouse.StatusFailed, true
-		full.Rule, full.Hops = "a rule", 3
+		full.Rule, full.Hops, full.Replayed = "a rule", 3, true
 		full.Version, full.Queued, full.Init, full.Run = 7, 3, rouse.Duration(time.Millisecond+1), rouse.Duration(time.Hour)
 		full.Memory, full.GBSeconds, full.Result, full.ContentType = 1<<40, 0.1+0.2, []byte("{\x00\xff}"), "text/plain"
 		full.Digest, full.Size = rouse.DigestOf(nil), 1<<33

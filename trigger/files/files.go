@@ -17,8 +17,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -84,6 +86,16 @@ func (s *Source) Start(t event.Trigger) (func(), error) {
 		cancel()
 		<-done
 	}), nil
+}
+
+// Forget implements event.Keeper.
+func (s *Source) Forget(r rouse.Ref) error {
+	dir := filepath.Dir(s.indexPath(r))
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove the index of %s: %w", r, err)
+	}
+	_ = os.Remove(filepath.Dir(dir)) // of its namespace, if it was the last
+	return nil
 }
 
 // indexPath is where the index of a trigger is; any name makes a path.

@@ -563,6 +563,34 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 }
 
+// Nothing is left of a trigger that is removed, and another's index stays.
+func TestForget(t *testing.T) {
+	w := newWorld(t)
+	w.start(`{}`)
+	w.begun()
+	w.stop()
+	s := New(Config{Emitter: w, Dir: w.dir})
+	others := s.indexPath(rouse.Ref{Namespace: "other", Name: "f/.."})
+	w.check(os.MkdirAll(filepath.Dir(others), 0o700))
+	w.check(os.WriteFile(others, []byte("x"), 0o600))
+	if _, err := os.Stat(s.indexPath(rouse.Ref{Namespace: "../a", Name: "f/.."})); err != nil {
+		t.Fatalf("there was no index: %v", err)
+	}
+	for range 2 { // there is none the second time
+		w.check(s.Forget(rouse.Ref{Namespace: "../a", Name: "f/.."}))
+	}
+	var left []string
+	w.check(filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
+		if path != w.dir {
+			left = append(left, path)
+		}
+		return err
+	}))
+	if !slices.Equal(left, []string{filepath.Dir(filepath.Dir(others)), filepath.Dir(others), others}) {
+		t.Errorf("left is %q", left)
+	}
+}
+
 func TestPatterns(t *testing.T) {
 	for _, c := range []struct {
 		pattern, file string

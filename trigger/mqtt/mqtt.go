@@ -54,6 +54,9 @@ func New(c Config) *Source {
 // Kind implements event.Source.
 func (s *Source) Kind() string { return "mqtt" }
 
+// Secrets implements event.Secretive.
+func (s *Source) Secrets() []string { return []string{"password", "users"} }
+
 // Check implements event.Source.
 func (s *Source) Check(raw json.RawMessage) (json.RawMessage, error) {
 	c, err := read(raw)

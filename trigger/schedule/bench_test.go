@@ -26,22 +26,28 @@ type lateness struct {
 }
 
 func (l *lateness) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state []byte) error {
+	return l.EmitMany(ctx, []event.Emission{{Trigger: r, Events: es, State: state}})[0]
+}
+
+func (l *lateness) EmitMany(ctx context.Context, all []event.Emission) []error {
 	handed := time.Now()
-	err := l.Add(ctx, r, es, state)
+	errs := l.AddMany(ctx, all)
 	saved := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range es {
-		var d struct{ Due time.Time }
-		if err := json.Unmarshal(e.Data, &d); err != nil {
-			return err
-		}
-		l.handed, l.saved = append(l.handed, handed.Sub(d.Due)), append(l.saved, saved.Sub(d.Due))
-		if len(l.saved) == l.all {
-			close(l.done)
+	for i, m := range all {
+		for _, e := range m.Events {
+			var d struct{ Due time.Time }
+			if err := json.Unmarshal(e.Data, &d); err != nil {
+				errs[i] = err
+			}
+			l.handed, l.saved = append(l.handed, handed.Sub(d.Due)), append(l.saved, saved.Sub(d.Due))
+			if len(l.saved) == l.all {
+				close(l.done)
+			}
 		}
 	}
-	return err
+	return errs
 }
 
 // 10,000 schedules fire within one second: their times are spread over it, or

@@ -29,18 +29,19 @@ import (
 
 // A Config says with what a Source works.
 type Config struct {
-	Emitter event.Emitter
+	Emitter event.ManyEmitter
 	Now     func() time.Time // the clock on the wall; nil is time.Now
 	Log     *slog.Logger     // nil discards
 }
 
 // A Source fires all triggers of the kind "schedule" from one goroutine, which
-// runs while there are any; others, no more than maxBusy at once, store the
-// events. It implements event.Source.
+// runs while there are any; others store the events of all that are due
+// together. It implements event.Source.
 type Source struct {
 	Config
-	emitter trigger.Patient
-	busy    chan struct{} // holds one for each trigger that reads or stores
+	emitter trigger.PatientMany
+	loading chan struct{} // holds one for each goroutine that reads a state
+	firing  chan struct{} // holds one for each goroutine that stores events
 
 	mu      sync.Mutex
 	queue   queue         // guarded by mu; what waits, by when it is due
@@ -50,9 +51,11 @@ type Source struct {
 	ended   chan struct{}
 }
 
-// maxBusy is how many triggers are read or stored at once; the store commits
-// what comes in together.
-const maxBusy = 256
+const (
+	maxLoading = 256  // goroutines; the store commits what comes in together
+	maxFiring  = 4    // goroutines: some make events while the others' are stored
+	fireAtOnce = 1000 // triggers that one transaction fires: the first of very many need not wait for the last
+)
 
 // longestNap is after which the clock is looked at, as it may have been set.
 const longestNap = time.Second
@@ -63,8 +66,8 @@ func New(c Config) *Source {
 		c.Now = time.Now
 	}
 	c.Log = trigger.Logger(c.Log)
-	return &Source{Config: c, emitter: trigger.Patient{Emitter: c.Emitter, Log: c.Log},
-		busy: make(chan struct{}, maxBusy), wake: make(chan struct{}, 1)}
+	return &Source{Config: c, emitter: trigger.PatientMany{ManyEmitter: c.Emitter, Log: c.Log},
+		loading: make(chan struct{}, maxLoading), firing: make(chan struct{}, maxFiring), wake: make(chan struct{}, 1)}
 }
 
 // Kind implements event.Source.
@@ -147,24 +150,12 @@ func (s *Source) run(ctx context.Context, ended chan<- struct{}) {
 	timer := time.NewTimer(longestNap)
 	defer timer.Stop()
 	for {
-		nap := longestNap
-		for {
-			e, wait := s.take()
-			if e == nil {
-				nap = min(nap, wait)
-				break
-			}
-			select {
-			case s.busy <- struct{}{}:
-			case <-ctx.Done():
-				s.put(e) // it was started after the last one stopped: for the goroutine that runs now
-				e.idle.Done()
-				return
-			}
-			go func() {
-				defer func() { <-s.busy }()
-				s.work(e)
-			}()
+		due, more, nap := s.takeDue()
+		if !s.start(ctx, due) {
+			return
+		}
+		if more {
+			continue
 		}
 		timer.Reset(nap)
 		select {
@@ -173,6 +164,61 @@ func (s *Source) run(ctx context.Context, ended chan<- struct{}) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// takeDue takes out of the queue what is due, no more than one transaction
+// fires. Where there is no more it says how long that takes.
+func (s *Source) takeDue() (due []*entry, more bool, nap time.Duration) {
+	for len(due) < fireAtOnce {
+		e, wait := s.take()
+		if e == nil {
+			return due, false, min(longestNap, wait)
+		}
+		due = append(due, e)
+	}
+	return due, true, 0
+}
+
+// start has entries loaded, each by itself, or fired together. It returns false
+// where ctx has ended.
+func (s *Source) start(ctx context.Context, due []*entry) bool {
+	var loaded []*entry
+	for i, e := range due {
+		if e.loaded {
+			loaded = append(loaded, e)
+		} else if !spawn(ctx, s.loading, func() { s.load(e) }) {
+			s.giveBack(append(loaded, due[i:]...))
+			return false
+		}
+	}
+	if len(loaded) > 0 && !spawn(ctx, s.firing, func() { s.fire(loaded) }) {
+		s.giveBack(loaded)
+		return false
+	}
+	return true
+}
+
+// spawn runs f in a goroutine when there is room for one.
+func spawn(ctx context.Context, room chan struct{}, f func()) bool {
+	select {
+	case room <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	go func() {
+		defer func() { <-room }()
+		f()
+	}()
+	return true
+}
+
+// giveBack puts entries in the queue that were taken out for nothing. They were
+// started after the last one stopped: they are for the goroutine that runs now.
+func (s *Source) giveBack(es []*entry) {
+	for _, e := range es {
+		s.put(e)
+		e.idle.Done()
 	}
 }
 
@@ -193,24 +239,19 @@ func (s *Source) take() (*entry, time.Duration) {
 	return e, 0
 }
 
-// work loads an entry, or fires it, and puts it back in the queue.
-func (s *Source) work(e *entry) {
+// done ends the work on an entry and puts it back in the queue, unless it is
+// through or err says that it can't go on.
+func (s *Source) done(e *entry, err error) {
 	defer e.idle.Done()
-	do := s.fire
-	if !e.loaded {
-		do = s.load
-	}
-	if err := do(e); err != nil {
+	if err != nil {
 		if e.ctx.Err() == nil {
 			s.Log.Error("a schedule stands still", "trigger", e.Ref.String(), "error", err)
 		}
 		return
 	}
-	e.due = e.table.next(e.state)
-	if e.due.IsZero() {
-		return // it is through
+	if e.due = e.table.next(e.state); !e.due.IsZero() {
+		s.put(e)
 	}
-	s.put(e)
 }
 
 // put puts an entry in the queue unless it was stopped.
@@ -226,8 +267,11 @@ func (s *Source) put(e *entry) {
 	}
 }
 
-// load reads how far a trigger came. One that has a new rhythm begins anew.
-func (s *Source) load(e *entry) error {
+// load reads how far a trigger came.
+func (s *Source) load(e *entry) { s.done(e, s.read(e)) }
+
+// read reads an entry's state. One that has a new rhythm begins anew.
+func (s *Source) read(e *entry) error {
 	b, err := s.emitter.State(e.ctx, e.Ref)
 	if err != nil {
 		return err
@@ -238,37 +282,70 @@ func (s *Source) load(e *entry) error {
 			return rouse.Errorf(rouse.Internal, "read state", e.Ref.String(), "it is not what was stored: %w", err)
 		}
 		if e.state.Of == e.table.fingerprint() {
-			return nil
+			if e.state.Paused == e.table.Paused {
+				return nil
+			}
+			e.state = e.state.turned(e.table.Paused, s.Now())
+			return s.emitter.Emit(e.ctx, e.Ref, nil, e.state.encode())
 		}
 	}
 	begun := s.Now().UTC().Round(0) // by the wall, as it is when it is read again
 	if b == nil && !e.Created.IsZero() && e.Created.Before(begun) {
 		begun = e.Created.UTC().Round(0) // it may have been stopped before it began
 	}
-	e.state = state{Of: e.table.fingerprint(), Begun: begun, Last: begun}
+	e.state = state{Of: e.table.fingerprint(), Begun: begun, Last: begun, Paused: e.table.Paused}
 	return s.emitter.Emit(e.ctx, e.Ref, nil, e.state.encode())
 }
 
-// fire stores the events of what is due.
-func (s *Source) fire(e *entry) error {
+// fire stores the events of entries that are due.
+func (s *Source) fire(due []*entry) {
+	// Who stops one must not wait for a store that can't be reached: then the
+	// others are tried again without it. What was stored all the same is told by
+	// its IDs.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	now := s.Now()
+	var all []event.Emission
+	var firing []*entry
+	var after []state
+	for _, e := range due {
+		es, next, err := s.events(e, now)
+		if err != nil || next == e.state { // the clock was put back between two looks at it
+			s.done(e, err)
+			continue
+		}
+		stop := context.AfterFunc(e.ctx, cancel)
+		defer stop()
+		all = append(all, event.Emission{Trigger: e.Ref, Events: es, State: next.encode()})
+		firing, after = append(firing, e), append(after, next)
+	}
+	if len(all) == 0 {
+		return
+	}
+	for i, err := range s.emitter.EmitMany(ctx, all) {
+		e := firing[i]
+		if err == nil {
+			e.state = after[i]
+		}
+		if err != nil && ctx.Err() != nil { // another was stopped
+			err = nil
+		}
+		s.done(e, err)
+	}
+}
+
+// events makes the events of what is due, and the state after them.
+func (s *Source) events(e *entry, now time.Time) ([]rouse.Event, state, error) {
 	fs, after, dropped := e.table.due(e.state, now)
 	if dropped > 0 {
 		s.Log.Warn("firings were missed and are dropped", "trigger", e.Ref.String(), "firings", dropped)
-	}
-	if after == e.state {
-		return nil // the clock was put back between two looks at it
 	}
 	es := make([]rouse.Event, len(fs))
 	for i, f := range fs {
 		var err error
 		if es[i], err = e.table.fire(e.Ref, f, now); err != nil {
-			return err
+			return nil, after, err
 		}
 	}
-	if err := s.emitter.Emit(e.ctx, e.Ref, es, after.encode()); err != nil {
-		return err
-	}
-	e.state = after
-	return nil
+	return es, after, nil
 }

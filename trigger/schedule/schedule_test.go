@@ -74,6 +74,14 @@ func (w *world) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state [
 	return w.inbox.Add(ctx, r, es, state)
 }
 
+func (w *world) EmitMany(ctx context.Context, all []event.Emission) []error {
+	errs := make([]error, len(all))
+	for i, m := range all {
+		errs[i] = w.Emit(ctx, m.Trigger, m.Events, m.State)
+	}
+	return errs
+}
+
 func (w *world) State(ctx context.Context, r rouse.Ref) ([]byte, error) { return w.inbox.State(ctx, r) }
 
 func (w *world) source() *Source { return New(Config{Emitter: w, Now: w.now}) }
@@ -210,6 +218,29 @@ func TestWhatIsMissedWhileDown(t *testing.T) {
 		if got := len(w.dues("many")); got != 600+1000+301 {
 			t.Errorf("%d firings of many", got)
 		}
+	})
+}
+
+// What is due while a trigger is paused never fires; the count of what fired
+// before goes on.
+func TestPausing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.source()
+		run := func(config string, d time.Duration) {
+			stop := w.start(s, "a", config)
+			time.Sleep(d)
+			stop()
+		}
+		const going, paused = `{"every": "10m", "times": 3, "missed": "all"}`, `{"every": "10m", "times": 3, "missed": "all", "paused": true}`
+		run(going, 11*time.Minute) // 00:11
+		run(paused, 10*time.Minute)
+		run(paused, 10*time.Minute) // it may be started anew meanwhile: 00:31
+		run(going, time.Minute)
+		w.want("a", "2000-01-01T00:10:00Z")
+		run(going, time.Hour)
+		w.want("a", "2000-01-01T00:10:00Z", "2000-01-01T00:40:00Z", "2000-01-01T00:50:00Z")
+		run(`{"cron": "* * * * *", "paused": true}`, time.Hour)
+		w.want("a", "2000-01-01T00:10:00Z", "2000-01-01T00:40:00Z", "2000-01-01T00:50:00Z")
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
@@ -25,7 +26,7 @@ func NewGitHub(c Config) *GitHub { return &GitHub{c.filled()} }
 // A hook is what a trigger of this kind is told.
 type hook struct {
 	Secret     string   `json:"secret"`
-	Events     []string `json:"events"`               // that make events here; none is all
+	Events     []string `json:"events"`               // that make events here; "*" is all, and none is all but ping
 	Repository string   `json:"repository,omitempty"` // the full name of the only one; "" is any
 }
 
@@ -38,7 +39,7 @@ func readHook(raw json.RawMessage) (hook, error) {
 		return h, short(h.Secret)
 	}
 	for _, e := range h.Events {
-		if e == "" || strings.Trim(e, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		if e == "" || e != "*" && strings.Trim(e, "abcdefghijklmnopqrstuvwxyz_") != "" {
 			return h, invalid("events", "%q is no event such as push or pull_request", e)
 		}
 	}
@@ -50,6 +51,9 @@ func readHook(raw json.RawMessage) (hook, error) {
 
 // Kind implements event.Source.
 func (g *GitHub) Kind() string { return "github" }
+
+// Secrets implements event.Secretive.
+func (g *GitHub) Secrets() []string { return []string{"secret"} }
 
 // Check implements event.Source.
 func (g *GitHub) Check(raw json.RawMessage) (json.RawMessage, error) {
@@ -87,7 +91,7 @@ func (g *GitHub) Serve(w http.ResponseWriter, r *http.Request, t event.Trigger, 
 	case err != nil:
 		refuse(g.Config, w, t, err)
 		return
-	case kind == "ping":
+	case kind == "ping" && e.ID == "":
 		trigger.Answer(w, http.StatusOK, map[string]string{"answer": "pong"})
 		return
 	case why != "":
@@ -119,17 +123,37 @@ func (g *GitHub) event(r *http.Request, h hook, kind string, body []byte) (e rou
 	if err := json.Unmarshal(body, &about); err != nil {
 		return e, "", rouse.Errorf(rouse.Invalid, "read request", "payload", "it is not what is sent of a repository: %w", err)
 	}
-	if kind == "ping" {
-		return e, "", nil
+	wanted := slices.Contains(h.Events, kind) || slices.Contains(h.Events, "*")
+	if kind == "ping" && !wanted {
+		return e, "", nil // it says only that the hook was made
 	}
-	if len(h.Events) > 0 && !slices.Contains(h.Events, kind) {
+	if len(h.Events) > 0 && !wanted {
 		return e, "the trigger does not want " + kind, nil
 	}
 	if h.Repository != "" && !strings.EqualFold(h.Repository, about.Repository.FullName) {
 		return e, "the trigger wants only what happens in " + h.Repository, nil
 	}
 	id, err := delivery(r, "X-GitHub-Delivery")
-	return rouse.Event{ID: id, Type: "github." + kind, Subject: about.Repository.FullName, Time: g.Now().UTC(), ContentType: "application/json", Data: body}, "", err
+	return rouse.Event{ID: id, Type: "github." + kind, Subject: about.Repository.FullName, Time: g.Now().UTC(), ContentType: "application/json", Data: body,
+		Attributes: attributes(r, map[string]string{attributeSignature: "X-Hub-Signature-256", attributeAgent: "User-Agent"})}, "", err
+}
+
+// The names of Attributes that events of the kind "github" have besides.
+const (
+	attributeSignature = "signature" // of the delivery as it came in, such as "sha256=..."
+	attributeAgent     = "useragent" // of who delivered
+)
+
+// attributes are the values of headers, bounded, where they are there.
+func attributes(r *http.Request, headers map[string]string) map[string]string {
+	const most = 256
+	all := map[string]string{}
+	for name, header := range headers {
+		if v := r.Header.Get(header); v != "" && len(v) <= most && utf8.ValidString(v) {
+			all[name] = v
+		}
+	}
+	return all
 }
 
 // unwrap returns the JSON of a payload, which a form has in a field.

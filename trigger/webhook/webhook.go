@@ -91,6 +91,9 @@ func invalid(field, format string, args ...any) error {
 // Kind implements event.Source.
 func (s *Source) Kind() string { return "webhook" }
 
+// Secrets implements event.Secretive.
+func (s *Source) Secrets() []string { return []string{"secret"} }
+
 // Check implements event.Source.
 func (s *Source) Check(raw json.RawMessage) (json.RawMessage, error) {
 	c, err := read(raw)

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,7 +208,17 @@ func TestGitHub(t *testing.T) {
 	if status, _, _ := do(t, "POST", hook, push, "X-Hub-Signature-256", sign("x"), "X-GitHub-Event", "ping", "Content-Type", "application/json"); status != 401 {
 		t.Errorf("a wrong ping: %d", status)
 	}
+	asked := serve(t, NewGitHub(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "events": ["*"]}`, secret))
+	zen := `{"zen": "Design for failure."}`
+	if status, answer, _ := do(t, "POST", asked, zen, "X-Hub-Signature-256", sign(zen), "X-GitHub-Event", "ping", "X-GitHub-Delivery", "10", "Content-Type", "application/json", "User-Agent", "GitHub-Hookshot/1"); status != 202 || answer != `{"event":"10"}` {
+		t.Errorf("a ping that is wanted: %d %s", status, answer)
+	}
 	es := s.all(t)
+	i := slices.IndexFunc(es, func(e rouse.Event) bool { return e.Type == "github.ping" })
+	if i < 0 || es[i].Attributes["signature"] != sign(zen) || es[i].Attributes["useragent"] != "GitHub-Hookshot/1" {
+		t.Fatalf("%+v", es)
+	}
+	es = slices.Delete(es, i, i+1)
 	if len(es) != 2 || es[0].Type != "github.push" || es[0].Subject != "octocat/hello" || string(es[0].Data) != push || es[1].Type != "github.delete" || string(es[1].Data) != push {
 		t.Errorf("%+v", es)
 	}

@@ -260,7 +260,7 @@ func (p *Platform) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activ
 	if code == nil {
 		code = echo
 	}
-	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops, Attempt: in.Attempt, Cold: cold, Started: time.Now(), Memory: 12 << 20}
+	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops, Attempt: in.Attempt, Replayed: in.Replayed, Cold: cold, Started: time.Now(), Memory: 12 << 20}
 	if cold {
 		a.Init = rouse.Duration(2 * time.Millisecond)
 	}

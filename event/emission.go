@@ -1,0 +1,24 @@
+package event
+
+import (
+	"context"
+
+	"github.com/rouse-run/rouse"
+)
+
+// An Emission is what one Trigger made, as Emit takes it.
+type Emission struct {
+	Trigger rouse.Ref
+	Events  []rouse.Event
+	State   []byte // nil leaves it as it is
+}
+
+// A ManyEmitter is an Emitter for Triggers that make Events together.
+type ManyEmitter interface {
+	Emitter
+
+	// EmitMany does for each Emission what Emit does, for all in one transaction.
+	// It returns an error for each, nil where it was stored: one that is refused
+	// for its own sake holds up no other.
+	EmitMany(ctx context.Context, all []Emission) []error
+}

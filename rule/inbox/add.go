@@ -1,0 +1,152 @@
+package inbox
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/tuple"
+	"github.com/rouse-run/rouse/stream/journal"
+)
+
+// A place is where the events of a trigger are kept.
+type place struct {
+	namespace rouse.Namespace
+	shard     int
+}
+
+// A fresh event is one on its way into its place.
+type fresh struct {
+	place
+	key  []byte // that says where it is
+	body []byte
+}
+
+// AddMany does for each Emission what Add does, for all in one transaction. The
+// errors are in the order of all, nil for those that were stored: one that is
+// refused holds up no other.
+func (b *Inbox) AddMany(ctx context.Context, all []event.Emission) []error {
+	errs := make([]error, len(all))
+	now := b.Now()
+	var es []fresh
+	var states []rouse.Pair
+	for i, m := range all {
+		var mine []fresh
+		if mine, errs[i] = prepare(m, now); errs[i] != nil {
+			continue
+		}
+		if es = append(es, mine...); m.State != nil {
+			states = append(states, rouse.Pair{Key: stateKey(m.Trigger.Namespace, m.Trigger.Name), Value: m.State})
+		}
+	}
+	if len(es)+len(states) == 0 {
+		return errs
+	}
+	touched, err := b.add(ctx, es, states, now)
+	for i := range errs {
+		if errs[i] == nil {
+			errs[i] = err
+		}
+	}
+	for p := range touched {
+		b.waiters.Wake(feedOf(p.namespace), strconv.Itoa(p.shard))
+	}
+	return errs
+}
+
+// prepare fills in what an Emission's events lack, and writes them.
+func prepare(m event.Emission, now time.Time) ([]fresh, error) {
+	es := make([]fresh, len(m.Events))
+	at := place{m.Trigger.Namespace, shardOf(m.Trigger.Name)}
+	for i, e := range m.Events {
+		if len(e.Data) > MaxData {
+			return nil, rouse.Errorf(rouse.TooLarge, "emit", m.Trigger.String(), "the data of event %d has %d bytes, %d are the most", i, len(e.Data), MaxData)
+		}
+		if e.ID == "" {
+			u, err := uuid.NewV7()
+			if err != nil {
+				return nil, fmt.Errorf("make id: %w", err)
+			}
+			e.ID = hex.EncodeToString(u[:])
+		}
+		if len(e.ID) > 512 {
+			return nil, rouse.Errorf(rouse.Invalid, "emit", m.Trigger.String(), "the id of event %d has %d bytes, 512 are the most", i, len(e.ID))
+		}
+		if e.Time.IsZero() {
+			e.Time = now.UTC()
+		}
+		body, err := json.Marshal(stored{m.Trigger.Name, e})
+		if err != nil {
+			return nil, rouse.Errorf(rouse.Invalid, "emit", m.Trigger.String(), "event %d can't be written as JSON: %w", i, err)
+		}
+		es[i] = fresh{at, seenKey(m.Trigger.Namespace, e.ID, m.Trigger.Name), body}
+	}
+	return es, nil
+}
+
+// add stores states and events, but those that were seen before. It returns where
+// there are new ones.
+func (b *Inbox) add(ctx context.Context, es []fresh, states []rouse.Pair, now time.Time) (map[place][]fresh, error) {
+	keys := make([][]byte, len(es))
+	for i := range es {
+		keys[i] = es[i].key
+	}
+	var touched map[place][]fresh
+	err := b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
+		touched = map[place][]fresh{}
+		for _, s := range states {
+			w.Put(s.Key, s.Value)
+		}
+		seen, err := w.Get(keys...)
+		if err != nil {
+			return err
+		}
+		known := make(map[string]bool, len(es))
+		for i, s := range seen {
+			if s == nil && !known[string(keys[i])] {
+				known[string(keys[i])] = true
+				touched[es[i].place] = append(touched[es[i].place], es[i])
+			}
+		}
+		return appendTo(w, now, touched)
+	})
+	if err != nil {
+		return nil, err // what was begun may go on behind it: touched is not ours
+	}
+	return touched, nil
+}
+
+// appendTo appends events to the journals of their places, and notes where each
+// is.
+func appendTo(w rouse.KeyWriter, now time.Time, es map[place][]fresh) error {
+	if len(es) == 0 {
+		return nil
+	}
+	var places []place
+	var batches []journal.Batch
+	for p, mine := range es {
+		bodies := make([][]byte, len(mine))
+		for i := range mine {
+			bodies[i] = mine[i].body
+		}
+		places = append(places, p)
+		batches = append(batches, journal.Batch{Journal: journalOf(p.namespace, p.shard), Bodies: bodies})
+	}
+	firsts, err := journal.AppendAll(w, now, batches)
+	if err != nil {
+		return err
+	}
+	for n, p := range places {
+		for i, e := range es[p] {
+			w.Put(e.key, tuple.Uint(tuple.Uint(nil, uint64(p.shard)), firsts[n]+uint64(i)))
+		}
+	}
+	return nil
+}
