@@ -25,15 +25,16 @@ const (
 
 // A config is what a trigger of this kind is told: exactly one of its first three.
 type config struct {
-	Cron   string          `json:"cron,omitempty"`  // 5 fields, or 6 with seconds first, or "@daily" and the like
-	Every  rouse.Duration  `json:"every,omitempty"` // since From, or since the trigger began
-	At     string          `json:"at,omitempty"`    // once; RFC 3339
-	Zone   string          `json:"zone"`            // of Cron, and of times without one; an IANA name
-	Missed string          `json:"missed"`          // "once", "skip" or "all"
-	Data   json.RawMessage `json:"data,omitempty"`  // is in each event
-	From   string          `json:"from,omitempty"`  // RFC 3339 or a date: none before it
-	Until  string          `json:"until,omitempty"` // none at or after it
-	Times  int             `json:"times,omitempty"` // how often at most; 0 is any
+	Cron   string          `json:"cron,omitempty"`   // 5 fields, or 6 with seconds first, or "@daily" and the like
+	Every  rouse.Duration  `json:"every,omitempty"`  // since From, or since the trigger began
+	At     string          `json:"at,omitempty"`     // once; RFC 3339
+	Zone   string          `json:"zone"`             // of Cron, and of times without one; an IANA name
+	Missed string          `json:"missed"`           // "once", "skip" or "all"
+	Data   json.RawMessage `json:"data,omitempty"`   // is in each event
+	From   string          `json:"from,omitempty"`   // RFC 3339 or a date: none before it
+	Until  string          `json:"until,omitempty"`  // none at or after it
+	Times  int             `json:"times,omitempty"`  // how often at most; 0 is any
+	Paused bool            `json:"paused,omitempty"` // what is due meanwhile never fires, whatever Missed says
 }
 
 // A timetable is a config understood.

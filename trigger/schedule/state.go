@@ -15,6 +15,8 @@ type state struct {
 	Begun time.Time `json:"begun"` // when that began
 	Last  time.Time `json:"last"`  // up to when all that was due is done
 	Fired int       `json:"fired"` // how often it fired
+
+	Paused bool `json:"paused,omitempty"`
 }
 
 func (s state) encode() []byte {
@@ -22,19 +24,29 @@ func (s state) encode() []byte {
 	return b
 }
 
-// fingerprint tells rhythms apart. Data and what to do about missed firings may
-// change without the trigger beginning anew.
+// fingerprint tells rhythms apart. Data, what to do about missed firings and
+// whether it is paused may change without the trigger beginning anew.
 func (t *timetable) fingerprint() string {
 	c := t.config
-	c.Data, c.Missed = nil, ""
+	c.Data, c.Missed, c.Paused = nil, "", false
 	b, _ := json.Marshal(c) // it was JSON before
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
 }
 
+// turned returns s as it is now that the trigger is paused, or goes on: not with
+// what was due while it was.
+func (s state) turned(paused bool, now time.Time) state {
+	if s.Paused && !paused && now.After(s.Last) {
+		s.Last = now.UTC().Round(0)
+	}
+	s.Paused = paused
+	return s
+}
+
 // next returns when a trigger is due after its last time; zero is never.
 func (t *timetable) next(s state) time.Time {
-	if t.Times > 0 && s.Fired >= t.Times {
+	if s.Paused || t.Times > 0 && s.Fired >= t.Times {
 		return time.Time{}
 	}
 	at := t.after(s, s.Last)

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -12,100 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/event"
-	"github.com/rouse-run/rouse/rule/inbox"
-	"github.com/rouse-run/rouse/store/sqlite"
+	"github.com/rouse-run/rouse/trigger/triggertest"
 )
-
-// A store is a real inbox that can be out of reach.
-type store struct {
-	*inbox.Inbox
-	down error
-}
-
-func (s *store) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state []byte) error {
-	if s.down != nil {
-		return s.down
-	}
-	return s.Add(ctx, r, es, state)
-}
-
-func open(t *testing.T) *store {
-	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	keys, err := s.Keys(t.Context(), "event")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &store{Inbox: inbox.New(inbox.Config{Keys: keys})}
-}
-
-func (s *store) all(t *testing.T) (es []rouse.Event) {
-	t.Helper()
-	for shard := range 8 {
-		b, err := s.Read(t.Context(), data.FeedQuery{Ref: rouse.Ref{Namespace: "default", Name: inbox.Name}, Shard: fmt.Sprint(shard)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range b.Entries {
-			es = append(es, e.Event)
-		}
-	}
-	return es
-}
-
-func serve(t *testing.T, source event.Server, config string) string {
-	t.Helper()
-	raw, err := source.Check(json.RawMessage(config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := event.Trigger{Ref: rouse.Ref{Namespace: "default", Name: "shop"}, Config: raw}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		source.Serve(w, r, tr, strings.TrimPrefix(r.URL.Path, "/t"))
-	}))
-	t.Cleanup(server.Close)
-	return server.URL + "/t"
-}
-
-func do(t *testing.T, method, url, body string, headers ...string) (int, string, http.Header) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	b, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, strings.TrimSpace(string(b)), answer.Header
-}
 
 const secret = "It's a Secret to Everybody"
 
@@ -122,7 +36,7 @@ func TestSignaturesAreChecked(t *testing.T) {
 	if got := sign("Hello, World!"); got != "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17" {
 		t.Fatal(got)
 	}
-	s := open(t)
+	s := triggertest.Open(t)
 	source := New(Config{Emitter: s})
 	for _, c := range []struct{ config, header, sum string }{
 		{"", "X-Signature-256", sign("{}")},
@@ -132,54 +46,54 @@ func TestSignaturesAreChecked(t *testing.T) {
 		if c.config != "" {
 			c.config = "," + c.config
 		}
-		url := serve(t, source, fmt.Sprintf(`{"secret": %q %s}`, secret, c.config))
-		if status, body, _ := do(t, "POST", url, "{}", c.header, c.sum); status != 202 {
+		url := triggertest.Serve(t, source, fmt.Sprintf(`{"secret": %q %s}`, secret, c.config))
+		if status, body, _ := triggertest.Do(t, "POST", url, "{}", c.header, c.sum); status != 202 {
 			t.Errorf("%s: %d %s", c.sum, status, body)
 		}
-		n := len(s.all(t))
+		n := len(s.All(t))
 		for _, wrong := range []string{"", "x", c.sum[:len(c.sum)-1], c.sum + "0", strings.ToUpper(c.sum[:1]) + "x" + c.sum[1:], sign("{ }")} {
-			status, body, _ := do(t, "POST", url, "{}", c.header, wrong)
+			status, body, _ := triggertest.Do(t, "POST", url, "{}", c.header, wrong)
 			if status != 401 || !strings.Contains(body, `"kind":"unauthenticated"`) || strings.Contains(body, secret) {
 				t.Errorf("%q: %d %s", wrong, status, body)
 			}
 		}
-		if status, _, _ := do(t, "POST", url, "{} ", c.header, c.sum); status != 401 || len(s.all(t)) != n {
+		if status, _, _ := triggertest.Do(t, "POST", url, "{} ", c.header, c.sum); status != 401 || len(s.All(t)) != n {
 			t.Errorf("another body: %d", status)
 		}
 	}
 	big := strings.Repeat("x", 1<<20+1)
-	if status, _, _ := do(t, "POST", serve(t, source, fmt.Sprintf(`{"secret": %q}`, secret)), big, "X-Signature-256", sign(big)); status != 413 {
+	if status, _, _ := triggertest.Do(t, "POST", triggertest.Serve(t, source, fmt.Sprintf(`{"secret": %q}`, secret)), big, "X-Signature-256", sign(big)); status != 413 {
 		t.Errorf("too large: %d", status)
 	}
 }
 
 func TestACallIsAnEvent(t *testing.T) {
-	s := open(t)
-	url := serve(t, New(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "id": "X-Delivery-Id", "type": "X-Event"}`, secret))
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "id": "X-Delivery-Id", "type": "X-Event"}`, secret))
 	for range 3 {
-		if status, body, _ := do(t, "POST", url+"/a", `{"x": 1}`, "X-Signature-256", sign(`{"x": 1}`), "X-Delivery-Id", "7", "X-Event", "paid"); status != 202 || body != `{"event":"7"}` {
+		if status, body, _ := triggertest.Do(t, "POST", url+"/a", `{"x": 1}`, "X-Signature-256", sign(`{"x": 1}`), "X-Delivery-Id", "7", "X-Event", "paid"); status != 202 || body != `{"event":"7"}` {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
-	if status, body, _ := do(t, "POST", url, "x", "X-Signature-256", sign("x")); status != 400 || !strings.Contains(body, "X-Delivery-Id") {
+	if status, body, _ := triggertest.Do(t, "POST", url, "x", "X-Signature-256", sign("x")); status != 400 || !strings.Contains(body, "X-Delivery-Id") {
 		t.Errorf("no id: %d %s", status, body)
 	}
-	if status, _, _ := do(t, "POST", url, "x", "X-Signature-256", sign("x"), "X-Delivery-Id", "8"); status != 202 {
+	if status, _, _ := triggertest.Do(t, "POST", url, "x", "X-Signature-256", sign("x"), "X-Delivery-Id", "8"); status != 202 {
 		t.Errorf("text: %d", status)
 	}
-	es := s.all(t)
+	es := s.All(t)
 	if len(es) != 2 || es[0].Type != "webhook.paid" || string(es[0].Data) != `{"x": 1}` || es[0].Subject != "/a" || es[1].Type != "webhook.received" || string(es[1].Data) != `{"body":"x","encoding":"text"}` {
 		t.Errorf("%+v", es)
 	}
-	s.down = rouse.Errorf(rouse.Unavailable, "emit", "x", "away")
-	if status, _, _ := do(t, "POST", url, "x", "X-Signature-256", sign("x"), "X-Delivery-Id", "9"); status != 503 {
+	s.Down = rouse.Errorf(rouse.Unavailable, "emit", "x", "away")
+	if status, _, _ := triggertest.Do(t, "POST", url, "x", "X-Signature-256", sign("x"), "X-Delivery-Id", "9"); status != 503 {
 		t.Errorf("%d without a store", status)
 	}
 }
 
 func TestGitHub(t *testing.T) {
-	s := open(t)
-	hook := serve(t, NewGitHub(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "events": ["push", "delete"], "repository": "octocat/Hello"}`, secret))
+	s := triggertest.Open(t)
+	hook := triggertest.Serve(t, NewGitHub(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "events": ["push", "delete"], "repository": "octocat/Hello"}`, secret))
 	push := `{"ref": "refs/heads/main", "repository": {"full_name": "octocat/hello"}}`
 	form := url.Values{"payload": {push}}.Encode()
 	other := `{"repository": {"full_name": "octocat/other"}}`
@@ -200,20 +114,20 @@ func TestGitHub(t *testing.T) {
 		{"no JSON", "a=b", "push", "8", "application/json", 400, "payload"},
 		{"neither", push, "push", "9", "text/plain", 400, "Content-Type"},
 	} {
-		status, answer, h := do(t, "POST", hook, c.body, "X-Hub-Signature-256", sign(c.body), "X-GitHub-Event", c.kind, "X-GitHub-Delivery", c.id, "Content-Type", c.content)
+		status, answer, h := triggertest.Do(t, "POST", hook, c.body, "X-Hub-Signature-256", sign(c.body), "X-GitHub-Event", c.kind, "X-GitHub-Delivery", c.id, "Content-Type", c.content)
 		if status != c.status || !strings.Contains(answer, c.answer) || (status == 204) != (h.Get("X-Rouse-Ignored") != "") {
 			t.Errorf("%s: %d %s %v", c.name, status, answer, h)
 		}
 	}
-	if status, _, _ := do(t, "POST", hook, push, "X-Hub-Signature-256", sign("x"), "X-GitHub-Event", "ping", "Content-Type", "application/json"); status != 401 {
+	if status, _, _ := triggertest.Do(t, "POST", hook, push, "X-Hub-Signature-256", sign("x"), "X-GitHub-Event", "ping", "Content-Type", "application/json"); status != 401 {
 		t.Errorf("a wrong ping: %d", status)
 	}
-	asked := serve(t, NewGitHub(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "events": ["*"]}`, secret))
+	asked := triggertest.Serve(t, NewGitHub(Config{Emitter: s}), fmt.Sprintf(`{"secret": %q, "events": ["*"]}`, secret))
 	zen := `{"zen": "Design for failure."}`
-	if status, answer, _ := do(t, "POST", asked, zen, "X-Hub-Signature-256", sign(zen), "X-GitHub-Event", "ping", "X-GitHub-Delivery", "10", "Content-Type", "application/json", "User-Agent", "GitHub-Hookshot/1"); status != 202 || answer != `{"event":"10"}` {
+	if status, answer, _ := triggertest.Do(t, "POST", asked, zen, "X-Hub-Signature-256", sign(zen), "X-GitHub-Event", "ping", "X-GitHub-Delivery", "10", "Content-Type", "application/json", "User-Agent", "GitHub-Hookshot/1"); status != 202 || answer != `{"event":"10"}` {
 		t.Errorf("a ping that is wanted: %d %s", status, answer)
 	}
-	es := s.all(t)
+	es := s.All(t)
 	i := slices.IndexFunc(es, func(e rouse.Event) bool { return e.Type == "github.ping" })
 	if i < 0 || es[i].Attributes["signature"] != sign(zen) || es[i].Attributes["useragent"] != "GitHub-Hookshot/1" {
 		t.Fatalf("%+v", es)
