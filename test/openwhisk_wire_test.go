@@ -253,9 +253,9 @@ def main(args):
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	r = ask("huge")
-	if e := r.text(t, "response.result.error"); r.status != 502 || !strings.HasPrefix(e, "The action produced a response that exceeded the allowed length: 1048585 > 1048576 bytes. The truncated response was: {\"x\"") ||
+	if e := r.text(t, "response.result.error"); r.status != 502 || !strings.HasPrefix(e, "The action produced a response that exceeded the allowed length: 1048584 > 1048576 bytes. The truncated response was: {\"x\"") ||
 		r.text(t, "response.status") != "application error" {
-		t.Errorf("%d %.300s", r.status, r.body)
+		t.Errorf("%d %.300s", r.status, r.text(t, "response.result.error"))
 	}
 	r = ask("talk")
 	logs, _ := record(r.text(t, "activationId")).get(t, "logs").([]any)

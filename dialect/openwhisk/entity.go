@@ -46,8 +46,19 @@ func (p pairs) get(key string) json.RawMessage {
 	return nil
 }
 
-// is reports whether the value of a key is true.
-func (p pairs) is(key string) bool { return string(bytes.TrimSpace(p.get(key))) == "true" }
+// is reports whether the value of a key is true, or anything that is neither
+// false, nor null, nor 0, nor empty text.
+func (p pairs) is(key string) bool {
+	value := p.get(key)
+	if value == nil {
+		return false
+	}
+	switch string(bytes.TrimSpace(value)) {
+	case "false", "null", "0", `""`:
+		return false
+	}
+	return true
+}
 
 // text is the value of a key, where it is a string.
 func (p pairs) text(key string) string {

@@ -11,7 +11,7 @@ const isEven = action('isEven', function main ({ n }) { return { value: n % 2 ==
 
 // runs deploys a composition and runs it.
 async function runs (name, composition, params) {
-  await ow.compositions.deploy({ name, composition: composition.compile ? composition.compile() : composition }, true)
+  await ow.compositions.deploy(Object.assign({ name }, composition.compile()), true)
   const act = await ow.actions.invoke({ name, blocking: true, params })
   return act
 }
@@ -53,7 +53,7 @@ const checks = {
     assert.deepStrictEqual(await result('outer', composer.sequence(composer.action('seq'), composer.action('seq')), { n: 0 }), { n: 4 })
   },
   async 'an error ends it' () {
-    await ow.compositions.deploy({ name: 'ends', composition: composer.sequence(composer.literal({ error: 'stop' }), composer.action('inc')).compile() }, true)
+    await ow.compositions.deploy(Object.assign({ name: 'ends' }, composer.sequence(composer.literal({ error: 'stop' }), composer.action('inc')).compile()), true)
     await assert.rejects(ow.actions.invoke({ name: 'ends', blocking: true }), e => {
       assert.strictEqual(e.statusCode, 502)
       assert.strictEqual(e.error.response.result.error, 'stop')
