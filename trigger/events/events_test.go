@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,70 +16,9 @@ import (
 	cloudhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/event"
-	"github.com/rouse-run/rouse/rule/inbox"
-	"github.com/rouse-run/rouse/store/sqlite"
+	"github.com/rouse-run/rouse/trigger/triggertest"
 )
-
-// A store is a real inbox that can be out of reach.
-type store struct {
-	*inbox.Inbox
-	down error
-}
-
-func (s *store) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state []byte) error {
-	if s.down != nil {
-		return s.down
-	}
-	return s.Add(ctx, r, es, state)
-}
-
-func open(t *testing.T) *store {
-	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	keys, err := s.Keys(t.Context(), "event")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &store{Inbox: inbox.New(inbox.Config{Keys: keys})}
-}
-
-func (s *store) all(t *testing.T) (es []rouse.Event) {
-	t.Helper()
-	for shard := range 8 {
-		b, err := s.Read(t.Context(), data.FeedQuery{Ref: rouse.Ref{Namespace: "default", Name: inbox.Name}, Shard: fmt.Sprint(shard)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range b.Entries {
-			es = append(es, e.Event)
-		}
-	}
-	return es
-}
-
-func serve(t *testing.T, source event.Server, config string) string {
-	t.Helper()
-	raw, err := source.Check(json.RawMessage(config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := event.Trigger{Ref: rouse.Ref{Namespace: "default", Name: "shop"}, Config: raw}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		source.Serve(w, r, tr, strings.TrimPrefix(r.URL.Path, "/t"))
-	}))
-	t.Cleanup(server.Close)
-	return server.URL + "/t"
-}
 
 func example(id string) cloudevents.Event {
 	e := cloudevents.NewEvent()
@@ -99,8 +37,8 @@ func example(id string) cloudevents.Event {
 
 // The three modes, as the client of the CloudEvents SDK sends them.
 func TestTheSDKsClient(t *testing.T) {
-	s := open(t)
-	url := serve(t, New(Config{Emitter: s}), `{}`)
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{}`)
 	client, err := cloudevents.NewClientHTTP(cloudevents.WithTarget(url))
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +62,7 @@ func TestTheSDKsClient(t *testing.T) {
 	if b, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != 202 || string(b) != `{"events":["/orders#1","/orders#2","/orders#3"],"ignored":0}`+"\n" {
 		t.Errorf("%d %s %v", answer.StatusCode, b, err)
 	}
-	es := s.all(t)
+	es := s.All(t)
 	if len(es) != 4 {
 		t.Fatalf("%d events", len(es))
 	}
@@ -135,31 +73,10 @@ func TestTheSDKsClient(t *testing.T) {
 			t.Errorf("%s\nwant %s", got, wanted)
 		}
 	}
-	s.down = rouse.Errorf(rouse.Unavailable, "emit", "x", "away")
+	s.Down = rouse.Errorf(rouse.Unavailable, "emit", "x", "away")
 	if err := client.Send(t.Context(), example("9")); !cloudevents.IsNACK(err) || !strings.Contains(err.Error(), "503") {
 		t.Errorf("without a store: %v", err)
 	}
-}
-
-func do(t *testing.T, url, body string, headers ...string) (int, string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	b, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, strings.TrimSpace(string(b))
 }
 
 const (
@@ -168,8 +85,8 @@ const (
 )
 
 func TestMalformedEvents(t *testing.T) {
-	s := open(t)
-	url := serve(t, New(Config{Emitter: s}), `{}`)
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{}`)
 	good := `"specversion": "1.0", "id": "1", "source": "/a", "type": "t"`
 	for body, attribute := range map[string]string{
 		`{"specversion": "1.0", "source": "/a", "type": "t"}`:            "id",
@@ -186,10 +103,10 @@ func TestMalformedEvents(t *testing.T) {
 		`{`:                                                              "",
 		``:                                                               "",
 	} {
-		if status, answer := do(t, url, body, "Content-Type", structured); status != 400 || !strings.Contains(answer, `"read event `+attribute) && attribute != "" {
+		if status, answer, _ := triggertest.Do(t, "POST", url, body, "Content-Type", structured); status != 400 || !strings.Contains(answer, `"read event `+attribute) && attribute != "" {
 			t.Errorf("%s: %d %s", body, status, answer)
 		}
-		if status, answer := do(t, url, `[{`+good+`}, `+body+`]`, "Content-Type", batch); status != 400 || !strings.Contains(answer, `"read event 1 `+attribute) && attribute != "" && body != "" {
+		if status, answer, _ := triggertest.Do(t, "POST", url, `[{`+good+`}, `+body+`]`, "Content-Type", batch); status != 400 || !strings.Contains(answer, `"read event 1 `+attribute) && attribute != "" && body != "" {
 			t.Errorf("in a batch, %s: %d %s", body, status, answer)
 		}
 	}
@@ -197,42 +114,42 @@ func TestMalformedEvents(t *testing.T) {
 	for i := 0; i < len(ok); i += 2 {
 		attribute := strings.ToLower(strings.TrimPrefix(ok[i], "Ce-"))
 		without := append(append([]string{}, ok[:i]...), ok[i+2:]...)
-		if status, answer := do(t, url, "", without...); (status != 400 || !strings.Contains(answer, "read event "+attribute)) && i > 0 || i == 0 && status != 415 {
+		if status, answer, _ := triggertest.Do(t, "POST", url, "", without...); (status != 400 || !strings.Contains(answer, "read event "+attribute)) && i > 0 || i == 0 && status != 415 {
 			t.Errorf("without %s: %d %s", attribute, status, answer)
 		}
 	}
 	for _, c := range [][2]string{{"Ce-Time", "noon"}, {"Ce-Specversion", "2.0"}, {"Ce-Dataschema", ":"}} {
 		attribute := strings.ToLower(strings.TrimPrefix(c[0], "Ce-"))
-		if status, answer := do(t, url, "", append(append([]string{}, ok...), c[0], c[1])...); status != 400 || !strings.Contains(answer, "read event "+attribute) {
+		if status, answer, _ := triggertest.Do(t, "POST", url, "", append(append([]string{}, ok...), c[0], c[1])...); status != 400 || !strings.Contains(answer, "read event "+attribute) {
 			t.Errorf("%s: %d %s", c, status, answer)
 		}
 	}
-	if status, _ := do(t, url, "{}", "Content-Type", "application/json"); status != 415 {
+	if status, _, _ := triggertest.Do(t, "POST", url, "{}", "Content-Type", "application/json"); status != 415 {
 		t.Errorf("no event: %d", status)
 	}
-	if status, _ := do(t, url, strings.Repeat(" ", 1<<20+1), "Content-Type", structured); status != 413 {
+	if status, _, _ := triggertest.Do(t, "POST", url, strings.Repeat(" ", 1<<20+1), "Content-Type", structured); status != 413 {
 		t.Errorf("too large: %d", status)
 	}
-	if es := s.all(t); len(es) != 0 {
+	if es := s.All(t); len(es) != 0 {
 		t.Errorf("%v were taken", es)
 	}
 }
 
 func TestWhatIsTaken(t *testing.T) {
-	s := open(t)
-	url := serve(t, New(Config{Emitter: s}), `{"types": ["a", "b"]}`)
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{"types": ["a", "b"]}`)
 	one := func(id, kind, source string) string {
 		return fmt.Sprintf(`{"specversion": "1.0", "id": %q, "source": %q, "type": %q, "rousehops": "3", "rousereplayed": "true", "data_base64": "/w=="}`, id, source, kind)
 	}
 	long := strings.Repeat("x", 600)
-	status, answer := do(t, url, "["+one("1", "a", "/s")+","+one("1", "c", "/s")+","+one("1", "b", "/other")+","+one(long, "b", "/s")+"]", "Content-Type", batch)
+	status, answer, _ := triggertest.Do(t, "POST", url, "["+one("1", "a", "/s")+","+one("1", "c", "/s")+","+one("1", "b", "/other")+","+one(long, "b", "/s")+"]", "Content-Type", batch)
 	if status != 202 || !strings.Contains(answer, `"ignored":1`) {
 		t.Errorf("%d %s", status, answer)
 	}
-	if status, answer := do(t, url, one("1", "c", "/s"), "Content-Type", structured); status != 200 || answer != `{"events":[],"ignored":1}` {
+	if status, answer, _ := triggertest.Do(t, "POST", url, one("1", "c", "/s"), "Content-Type", structured); status != 200 || answer != `{"events":[],"ignored":1}` {
 		t.Errorf("%d %s", status, answer)
 	}
-	es := s.all(t)
+	es := s.All(t)
 	if len(es) != 3 || es[0].ID != "/s#1" || es[1].ID != "/other#1" || len(es[2].ID) != 64 || es[2].Attributes["originalid"] != long {
 		t.Fatalf("%+v", es)
 	}

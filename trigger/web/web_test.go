@@ -4,107 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"context"
-
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/event"
-	"github.com/rouse-run/rouse/rule/inbox"
-	"github.com/rouse-run/rouse/store/sqlite"
+	"github.com/rouse-run/rouse/trigger/triggertest"
 )
 
-// A store is a real inbox that can be out of reach.
-type store struct {
-	*inbox.Inbox
-	down error
-}
-
-func (s *store) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state []byte) error {
-	if s.down != nil {
-		return s.down
-	}
-	return s.Add(ctx, r, es, state)
-}
-
-func open(t *testing.T) *store {
-	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	keys, err := s.Keys(t.Context(), "event")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &store{Inbox: inbox.New(inbox.Config{Keys: keys})}
-}
-
-func (s *store) all(t *testing.T) (es []rouse.Event) {
-	t.Helper()
-	for shard := range 8 {
-		b, err := s.Read(t.Context(), data.FeedQuery{Ref: rouse.Ref{Namespace: "default", Name: inbox.Name}, Shard: fmt.Sprint(shard)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range b.Entries {
-			es = append(es, e.Event)
-		}
-	}
-	return es
-}
-
-func serve(t *testing.T, s *store, config string) string {
-	t.Helper()
-	source := New(Config{Emitter: s})
-	raw, err := source.Check(json.RawMessage(config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := event.Trigger{Ref: rouse.Ref{Namespace: "default", Name: "shop"}, Config: raw}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		source.Serve(w, r, tr, strings.TrimPrefix(r.URL.Path, "/t"))
-	}))
-	t.Cleanup(server.Close)
-	return server.URL + "/t"
-}
-
-func do(t *testing.T, method, url, body string, headers ...string) (int, string, http.Header) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	b, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, strings.TrimSpace(string(b)), answer.Header
-}
-
 func TestARequestIsAnEvent(t *testing.T) {
-	s := open(t)
-	url := serve(t, s, `{"methods": ["post", "PUT"], "path": "/orders/{id}/{rest...}"}`)
-	status, body, _ := do(t, "POST", url+"/orders/7/a/b?x=1&y=2&y=3", `{"n": [1]}`, "Authorization", "Bearer secret", "Cookie", "secret", "X-Mark", "m")
-	es := s.all(t)
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{"methods": ["post", "PUT"], "path": "/orders/{id}/{rest...}"}`)
+	status, body, _ := triggertest.Do(t, "POST", url+"/orders/7/a/b?x=1&y=2&y=3", `{"n": [1]}`, "Authorization", "Bearer secret", "Cookie", "secret", "X-Mark", "m")
+	es := s.All(t)
 	if status != 202 || len(es) != 1 || body != `{"event":"`+es[0].ID+`"}` {
 		t.Fatalf("%d %s %v", status, body, es)
 	}
@@ -127,37 +39,37 @@ func TestARequestIsAnEvent(t *testing.T) {
 		method, path string
 		status       int
 	}{{"GET", "/orders/7/", 405}, {"POST", "/orders", 404}, {"POST", "/orders//x", 404}, {"POST", "/order/7/x", 404}, {"PUT", "/orders/7", 202}} {
-		if status, body, h := do(t, c.method, url+c.path, "x"); status != c.status || status == 405 && h.Get("Allow") != "POST, PUT" {
+		if status, body, h := triggertest.Do(t, c.method, url+c.path, "x"); status != c.status || status == 405 && h.Get("Allow") != "POST, PUT" {
 			t.Errorf("%s %s: %d %s", c.method, c.path, status, body)
 		}
 	}
 }
 
 func TestBodies(t *testing.T) {
-	s := open(t)
-	url := serve(t, s, `{}`)
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{}`)
 	for body, want := range map[string]string{"plain": `"body":"plain","encoding":"text"`, "\xff": `"body":"/w==","encoding":"base64"`, "": `"path":"","headers"`, `"<"`: `"body":"<","encoding":"json"`} {
-		_, _, h := do(t, "POST", url, body)
+		_, _, h := triggertest.Do(t, "POST", url, body)
 		e, err := s.Find(t.Context(), "default", h.Get("X-Rouse-Event"))
 		if err != nil || !strings.Contains(string(e.Data), want) {
 			t.Errorf("%q: %s %v", body, e.Data, err)
 		}
 	}
 	for _, size := range []int{1 << 20, 1<<20 + 1} { // the first is too large with what is around it
-		if status, body, _ := do(t, "POST", url, strings.Repeat("x", size)); status != 413 || !strings.Contains(body, "too large") {
+		if status, body, _ := triggertest.Do(t, "POST", url, strings.Repeat("x", size)); status != 413 || !strings.Contains(body, "too large") {
 			t.Errorf("%d bytes: %d %s", size, status, body)
 		}
 	}
 }
 
 func TestAnswers(t *testing.T) {
-	s := open(t)
+	s := triggertest.Open(t)
 	for config, want := range map[string]string{
 		`{"respond": {"status": 200, "body": {"ok": true}}}`: `200 {"ok":true} application/json`,
 		`{"respond": {"body": "thanks"}}`:                    `202 thanks text/plain; charset=utf-8`,
 		`{"respond": {"status": 204}}`:                       `204  `,
 	} {
-		status, body, h := do(t, "POST", serve(t, s, config), "")
+		status, body, h := triggertest.Do(t, "POST", triggertest.Serve(t, New(Config{Emitter: s}), config), "")
 		if got := fmt.Sprintf("%d %s %s", status, body, h.Get("Content-Type")); got != want {
 			t.Errorf("%s: %s", config, got)
 		}
@@ -166,8 +78,8 @@ func TestAnswers(t *testing.T) {
 		rouse.Errorf(rouse.Unavailable, "emit", "x", "away"): `503 {"error":{"kind":"unavailable","message":"emit x: away"}}`,
 		errors.New("secret"): `500 {"error":{"kind":"internal","message":"internal error"}}`,
 	} {
-		s.down = err
-		status, body, _ := do(t, "POST", serve(t, s, `{}`), "")
+		s.Down = err
+		status, body, _ := triggertest.Do(t, "POST", triggertest.Serve(t, New(Config{Emitter: s}), `{}`), "")
 		if got := fmt.Sprintf("%d %s", status, body); got != want {
 			t.Errorf("%v: %s", err, got)
 		}
@@ -175,18 +87,18 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestARepeatedRequestIsOneEvent(t *testing.T) {
-	s := open(t)
-	url := serve(t, s, `{"id": "Idempotency-Key"}`)
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{"id": "Idempotency-Key"}`)
 	for range 2 {
-		if status, body, _ := do(t, "POST", url, "", "Idempotency-Key", "k1"); status != 202 || body != `{"event":"k1"}` {
+		if status, body, _ := triggertest.Do(t, "POST", url, "", "Idempotency-Key", "k1"); status != 202 || body != `{"event":"k1"}` {
 			t.Errorf("%d %s", status, body)
 		}
-		do(t, "POST", url, "")
+		triggertest.Do(t, "POST", url, "")
 	}
-	if n := len(s.all(t)); n != 3 {
+	if n := len(s.All(t)); n != 3 {
 		t.Errorf("%d events", n)
 	}
-	if status, _, _ := do(t, "POST", url, "", "Idempotency-Key", strings.Repeat("k", 300)); status != 400 {
+	if status, _, _ := triggertest.Do(t, "POST", url, "", "Idempotency-Key", strings.Repeat("k", 300)); status != 400 {
 		t.Errorf("%d", status)
 	}
 }
