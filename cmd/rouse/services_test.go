@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/auth"
 	"github.com/rouse-run/rouse/blob/file"
 	"github.com/rouse-run/rouse/bucket"
 	"github.com/rouse-run/rouse/data"
@@ -62,7 +63,15 @@ func services(p *nativetest.Platform, dir string) (s native.Services, end func()
 		return errors.Join(<-done, streams.Close(), queues.Close(), store.Close())
 	}
 	routes, err := route.Open(context.Background(), route.Config{Meta: meta.New(keys["meta"]), Registry: p, Reserved: native.Paths()})
-	return native.Services{Services: p.Services(), Data: d, Rules: rules, Control: rules, Routes: routes}, end, err
+	if err != nil {
+		return s, end, err
+	}
+	tokens, err := auth.Open(dir + "/subjects")
+	if err != nil {
+		return s, end, err
+	}
+	subjects, err := auth.NewSubjects(context.Background(), meta.New(keys["meta"]), tokens)
+	return native.Services{Services: p.Services(), Data: d, Rules: rules, Control: rules, Routes: routes, Subjects: subjects}, end, err
 }
 
 type button struct{}
