@@ -5,6 +5,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 )
 
 // DeleteObjects implements data.Objects.
@@ -20,7 +21,7 @@ func (b *Buckets) DeleteObjects(ctx context.Context, bucket rouse.Ref, ds []data
 	all := make([]data.Deleted, 0, len(ds))
 	for len(all) < len(ds) {
 		step := ds[len(all):min(len(all)+stepSize, len(ds))]
-		t := &task{op: "delete object", bucket: bucket}
+		t := &task{op: "delete object", bucket: bucket, cause: event.CauseOf(ctx)}
 		var done []data.Deleted
 		err := b.keys.Update(ctx, func(w rouse.KeyWriter) error {
 			done = make([]data.Deleted, len(step))
@@ -101,7 +102,7 @@ func (b *Buckets) CopyObject(ctx context.Context, c data.ObjectCopy) (data.Objec
 	if err := checkPut(c.To); err != nil {
 		return data.Object{}, invalid("copy object", c.To.Bucket, c.To.Key, err)
 	}
-	t := &task{op: "copy object", bucket: c.To.Bucket}
+	t := &task{op: "copy object", bucket: c.To.Bucket, cause: event.CauseOf(ctx)}
 	var rec *record
 	err := b.keys.Update(ctx, func(w rouse.KeyWriter) error {
 		return b.run(w, t, func() error {

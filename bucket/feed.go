@@ -10,6 +10,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/internal/tuple"
 	"github.com/rouse-run/rouse/stream/journal"
 )
@@ -58,6 +59,7 @@ func decodeChange(b []byte) (c change, err error) {
 // A ledger gathers the events of a transaction, for the feed.
 type ledger struct {
 	now     time.Time
+	cause   event.Cause
 	batches []journal.Batch
 	at      map[feedShard]int // of a shard's batch
 }
@@ -78,7 +80,7 @@ func (l *ledger) add(d *definition, key string, rec *record, c change) {
 		l.at[shard] = n
 		l.batches = append(l.batches, journal.Batch{Journal: journalOf(shard)})
 	}
-	l.batches[n].Bodies = append(l.batches[n].Bodies, c.encode())
+	l.batches[n].Bodies = append(l.batches[n].Bodies, l.cause.Wrap(c.encode()))
 }
 
 func (l *ledger) append(w rouse.KeyWriter) error {
@@ -197,7 +199,11 @@ func (b *Buckets) read(ctx context.Context, q data.FeedQuery) (out data.Batch, e
 
 // event makes what is stored an Event.
 func (d *definition) event(shard string, e journal.Entry) (data.Entry, error) {
-	c, err := decodeChange(e.Body)
+	cause, change, err := event.Unwrap(e.Body)
+	if err != nil {
+		return data.Entry{}, err
+	}
+	c, err := decodeChange(change)
 	if err != nil {
 		return data.Entry{}, err
 	}
@@ -219,6 +225,8 @@ func (d *definition) event(shard string, e journal.Entry) (data.Entry, error) {
 			Subject: c.key,
 			Time:    e.Time,
 			Data:    body,
+
+			Attributes: cause.In(nil),
 		},
 	}, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/internal/tuple"
 )
 
@@ -117,7 +118,7 @@ func (b *Buckets) PutObject(ctx context.Context, p data.ObjectPut, body io.Reade
 	if err != nil {
 		return data.Object{}, err
 	}
-	t := &task{op: "put object", bucket: p.Bucket, fresh: s}
+	t := &task{op: "put object", bucket: p.Bucket, fresh: s, cause: event.CauseOf(ctx)}
 	var rec *record
 	err = b.commit(ctx, s, func(w rouse.KeyWriter) error {
 		rec = fromPut(p)
@@ -142,6 +143,7 @@ type task struct {
 	op     string
 	bucket rouse.Ref
 	fresh  *stored // nil is none
+	cause  event.Cause
 
 	// Made anew by each run.
 	w    rouse.KeyWriter
@@ -154,7 +156,7 @@ type task struct {
 // run does the work of a task in a transaction.
 func (b *Buckets) run(w rouse.KeyWriter, t *task, work func() error) (err error) {
 	t.w, t.now, t.refs = w, b.now(), refs{}
-	t.log = ledger{now: t.now}
+	t.log = ledger{now: t.now, cause: t.cause}
 	if t.def, err = b.load(w, t.bucket); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/internal/tuple"
 )
 
@@ -191,7 +192,7 @@ func (b *Buckets) Parts(ctx context.Context, u data.UploadRef, after, limit int)
 
 // CompleteUpload implements data.Uploads.
 func (b *Buckets) CompleteUpload(ctx context.Context, u data.UploadRef, parts []data.Part, cond data.ObjectIf) (data.Object, error) {
-	t := &task{op: "complete upload", bucket: u.Bucket}
+	t := &task{op: "complete upload", bucket: u.Bucket, cause: event.CauseOf(ctx)}
 	var rec *record
 	err := b.keys.Update(ctx, func(w rouse.KeyWriter) error {
 		return b.run(w, t, func() error {

@@ -121,6 +121,7 @@ type Replay struct {
 // Control works on Rules that run. All methods may be called concurrently.
 type Control interface {
 	Emitter
+	Viewer
 
 	// Status says how a Rule does. Errors: NotFound.
 	Status(ctx context.Context, r rouse.Ref) (Status, error)
@@ -138,11 +139,15 @@ type Control interface {
 	// how many. Errors: NotFound, Invalid.
 	Replay(ctx context.Context, p Replay) (int, error)
 
+}
+
+// A Viewer lets people see what there is. All methods may be called concurrently.
+type Viewer interface {
+	// Find returns the Event of an ID, while it is kept. Errors: NotFound.
+	Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error)
+
 	// Show returns t as people may see it, with Hidden in the place of secrets in
 	// its Config; with digests where who knows a secret is to be able to tell
 	// that it is the same.
 	Show(t Trigger, digests bool) Trigger
-
-	// Find returns the Event of an ID, while it is kept. Errors: NotFound.
-	Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error)
 }

@@ -273,15 +273,9 @@ type causedControl struct{ event.Control }
 
 // Emit implements event.Emitter.
 func (c causedControl) Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, state []byte) error {
-	if p, ok := rouse.PrincipalOf(ctx); ok && p.Activation != "" {
-		for i := range es {
-			attributes := map[string]string{}
-			for k, v := range es[i].Attributes {
-				attributes[k] = v
-			}
-			attributes[event.AttributeCause], attributes[event.AttributeHops] = p.Activation, strconv.Itoa(p.Hops+1)
-			es[i].Attributes = attributes
-		}
+	cause := event.CauseOf(ctx)
+	for i := range es {
+		es[i].Attributes = cause.In(es[i].Attributes)
 	}
 	return c.Control.Emit(ctx, trigger, es, state)
 }

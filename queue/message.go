@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/internal/tuple"
 )
 
@@ -59,6 +60,7 @@ func (q *Queues) Send(ctx context.Context, r rouse.Ref, ms []data.Message) ([]da
 		_, err := q.Queue(ctx, r)
 		return nil, err
 	}
+	ms = caused(ctx, ms)
 	var sent []data.Sent
 	err := q.do(source{Ref: r}, &op{ctx: ctx, rank: sends, size: total, run: func(b *box) error {
 		if err := fitting(b, ms); err != nil {
@@ -82,6 +84,20 @@ func (q *Queues) Send(ctx context.Context, r rouse.Ref, ms []data.Message) ([]da
 		return nil, err
 	}
 	return sent, nil
+}
+
+// caused returns messages with what led to them among their attributes, where
+// that is known.
+func caused(ctx context.Context, ms []data.Message) []data.Message {
+	cause := event.CauseOf(ctx)
+	if cause == (event.Cause{}) {
+		return ms
+	}
+	ms = slices.Clone(ms)
+	for i := range ms {
+		ms[i].Attributes = cause.In(ms[i].Attributes)
+	}
+	return ms
 }
 
 // fitting says what of ms does not go with the queue.

@@ -141,7 +141,7 @@ func (e *Engine) Redrive(ctx context.Context, r rouse.Ref, ids []int64) (int, er
 	return n, err
 }
 
-// Find implements event.Control.
+// Find implements event.Viewer.
 func (e *Engine) Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error) {
 	ev, err := e.Inbox.Find(ctx, ns, id)
 	if err == nil || rouse.KindOf(err) != rouse.NotFound {

@@ -42,7 +42,7 @@ func (e *Engine) deliver(ctx context.Context, d delivery) result {
 		return result{reason: err.Error(), gone: true}
 	}
 	// What was begun is done, whatever ends meanwhile.
-	ctx = context.WithoutCancel(ctx)
+	ctx = event.WithCause(context.WithoutCancel(ctx), d.cause())
 	ns := d.rule.Namespace
 	switch to := d.to; {
 	case to.Function != "":
@@ -55,6 +55,16 @@ func (e *Engine) deliver(ctx context.Context, d delivery) result {
 		err = e.post(ctx, to.Webhook, d, body)
 	}
 	return sendResult(err)
+}
+
+// cause is that of the event which came through the most activations.
+func (d *delivery) cause() (most event.Cause) {
+	for i := range d.events {
+		if c := event.CauseIn(&d.events[i]); i == 0 || c.Hops > most.Hops {
+			most = c
+		}
+	}
+	return most
 }
 
 func sendResult(err error) result {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/rouse-run/rouse"
@@ -93,11 +92,7 @@ func orText(s, def string) string {
 
 // hops returns how many activations led to an event, one after the other.
 func hops(e *rouse.Event) int {
-	n, err := strconv.Atoi(e.Attributes[event.AttributeHops])
-	if err != nil {
-		return 0
-	}
-	return n
+	return event.CauseIn(e).Hops
 }
 
 // batchOf returns how many of es make the next batch, and whether it is full.

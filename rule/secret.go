@@ -71,7 +71,7 @@ func secretAt(config json.RawMessage, s event.Source, path []string) (found stri
 	return found
 }
 
-// Show implements event.Control.
+// Show implements event.Viewer.
 func (e *Engine) Show(t event.Trigger, digests bool) event.Trigger {
 	hide := event.Hide
 	if !digests {

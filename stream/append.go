@@ -10,6 +10,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/stream/journal"
 )
 
@@ -44,6 +45,7 @@ func (s *Streams) Append(ctx context.Context, r rouse.Ref, rs []data.Record) ([]
 		return nil, rouse.Errorf(rouse.TooLarge, op, r.String(), "%d records at once are more than %d: append them in parts", len(rs), maxRecords)
 	}
 	a := &appending{ctx: ctx, done: make(chan struct{}), records: make([]record, len(rs))}
+	cause := event.CauseOf(ctx)
 	for i, rec := range rs {
 		size := len(rec.Key) + len(rec.Data)
 		if size > data.MaxRecord {
@@ -53,6 +55,7 @@ func (s *Streams) Append(ctx context.Context, r rouse.Ref, rs []data.Record) ([]
 			return nil, rouse.Errorf(rouse.TooLarge, op, r.String(), "the first %d records have more than %d bytes: append them in parts", i+1, maxAppendSize)
 		}
 		a.records[i] = encodeRecord(rec)
+		a.records[i].body = cause.Wrap(a.records[i].body)
 	}
 	if err := s.enter(r, a); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/stream/journal"
 )
 
@@ -77,7 +78,7 @@ func (s *Streams) read(ctx context.Context, q data.FeedQuery) (b data.Batch, err
 		for _, e := range es {
 			size += len(e.Body) + 8
 			b.After = e.Number
-			entry, err := event(q, e)
+			entry, err := entryOf(q, e)
 			if err != nil {
 				s.Log.Error("a record is damaged and passed over", "stream", q.Ref, "shard", q.Shard, "sequence", e.Number, "error", err)
 				continue
@@ -93,9 +94,13 @@ func (s *Streams) read(ctx context.Context, q data.FeedQuery) (b data.Batch, err
 	return b, err
 }
 
-// event makes an Entry of what is stored.
-func event(q data.FeedQuery, e journal.Entry) (data.Entry, error) {
-	key, payload, isJSON, err := decodeRecord(e.Body)
+// entryOf makes an Entry of what is stored.
+func entryOf(q data.FeedQuery, e journal.Entry) (data.Entry, error) {
+	cause, body, err := event.Unwrap(e.Body)
+	if err != nil {
+		return data.Entry{}, err
+	}
+	key, payload, isJSON, err := decodeRecord(body)
 	if err != nil {
 		return data.Entry{}, err
 	}
@@ -108,6 +113,7 @@ func event(q data.FeedQuery, e journal.Entry) (data.Entry, error) {
 		Type:        "stream.record",
 		Source:      "stream:" + q.Ref.Name,
 		Subject:     key,
+		Attributes:  cause.In(nil),
 		Time:        e.Time,
 		ContentType: kind,
 		Data:        payload,

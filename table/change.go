@@ -7,12 +7,14 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/stream/journal"
 )
 
 // A ledger gathers the changes that a transaction makes, for the feeds.
 type ledger struct {
 	now     time.Time
+	cause   event.Cause
 	batches []journal.Batch
 	at      map[feedShard]int // of a shard's batch
 }
@@ -33,7 +35,7 @@ func (l *ledger) add(c *change, from, to data.Item, expired bool) {
 		l.batches = append(l.batches, journal.Batch{Journal: journalOf(shard)})
 	}
 	b := &l.batches[n]
-	b.Bodies = append(b.Bodies, encodeChange(from, to, expired))
+	b.Bodies = append(b.Bodies, l.cause.Wrap(encodeChange(from, to, expired)))
 }
 
 func (l *ledger) append(w rouse.KeyWriter) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/stream/journal"
 )
 
@@ -116,7 +117,11 @@ func (t *Tables) describe(b *data.Batch, d *definition, shard string, entries []
 
 // event makes what a change says to others.
 func (d *definition) event(shard string, e journal.Entry) (data.Entry, error) {
-	from, to, expired, err := decodeChange(e.Body)
+	cause, change, err := event.Unwrap(e.Body)
+	if err != nil {
+		return data.Entry{}, err
+	}
+	from, to, expired, err := decodeChange(change)
 	if err != nil {
 		return data.Entry{}, err
 	}
@@ -150,6 +155,8 @@ func (d *definition) event(shard string, e journal.Entry) (data.Entry, error) {
 			Subject: string(subject),
 			Time:    e.Time,
 			Data:    body,
+
+			Attributes: cause.In(nil),
 		},
 	}, nil
 }

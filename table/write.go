@@ -8,6 +8,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
+	"github.com/rouse-run/rouse/event"
 )
 
 // A change is a Write that was checked, and what it came to.
@@ -160,11 +161,12 @@ func (t *Tables) Transact(ctx context.Context, ws []data.Write) ([]data.Written,
 		}
 	}
 	var cs []*change
+	cause := event.CauseOf(ctx)
 	err := t.defined(ctx, refs, func(defs []*definition) (err error) {
 		if cs, err = t.prepareAll(ws, refs, defs); err != nil {
 			return err
 		}
-		return t.keys.Update(ctx, func(w rouse.KeyWriter) error { return t.commit(w, defs, cs) })
+		return t.keys.Update(ctx, func(w rouse.KeyWriter) error { return t.commit(w, cause, defs, cs) })
 	})
 	if err != nil {
 		return nil, err
@@ -232,7 +234,7 @@ func (c *change) blind() bool {
 }
 
 // commit makes all changes, or none and returns an error.
-func (t *Tables) commit(w rouse.KeyWriter, defs []*definition, cs []*change) error {
+func (t *Tables) commit(w rouse.KeyWriter, cause event.Cause, defs []*definition, cs []*change) error {
 	keys := make([][]byte, 0, len(defs)+len(cs))
 	for _, d := range defs {
 		keys = append(keys, definitionKey(d.Ref))
@@ -262,7 +264,7 @@ func (t *Tables) commit(w rouse.KeyWriter, defs []*definition, cs []*change) err
 		first := cs[refused.Writes[0].Index]
 		return refuse(rouse.Conflict, first.op, first.def.Ref, &refused)
 	}
-	log := ledger{now: now}
+	log := ledger{now: now, cause: cause}
 	for _, c := range cs {
 		c.store(w, &log)
 	}
