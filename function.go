@@ -67,6 +67,17 @@ type Runtime struct {
 	Family  string   `json:"family"`         // "python", "node", "wasm", "executable"
 }
 
+// A Compiler makes programs of source code, which it does not trust.
+type Compiler interface {
+	// Version is that of a language, such as "1.26" of "go"; "" where this host
+	// can't compile it.
+	Version(language string) string
+
+	// Compile makes a program of a zip archive of source. Errors: Invalid with what
+	// the compiler said; NotImplemented where this host can't.
+	Compile(ctx context.Context, language string, archive []byte) (program []byte, err error)
+}
+
 // A Registry knows what is deployed. All methods may be called concurrently.
 type Registry interface {
 	// Deploy adds the next version of f.Ref from code, a zip archive, and makes

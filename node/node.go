@@ -3,6 +3,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type Config struct {
 	KeepEvents time.Duration // age of events that triggers made; 0 is 7 days
 	Lease      time.Duration // after which what a dead server had begun is run again; 0 is 30 s
 	Defaults   rouse.Limits
+	URL        string // of the server as others reach it; "" is http and where it listens
+	GitHub     string // URL of GitHub's API; "" is GitHub's own
 	Version    string
 	Log        *slog.Logger
 }
@@ -172,7 +175,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		"stdio":             stdio.Contract{},
 		"wasi":              stdio.Contract{},
 	}
-	whisk := openwhisk.New(openwhisk.Config{Log: n.Log, NewID: invoke.NewID, Build: n.Version, Memory: n.Memory})
+	whisk := openwhisk.New(openwhisk.Config{Log: n.Log, NewID: invoke.NewID, Build: n.Version, Memory: n.Memory, URL: cmp.Or(n.URL, "http://"+n.Addr()), GitHub: n.GitHub})
 	maps.Copy(contracts, openwhisk.Contracts())
 	handlers := whisk.Handlers()
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
@@ -212,8 +215,8 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	s := asFunctions(native.Services{Services: rouse.Services{Registry: n.registry, Invoker: measured, Acceptor: n.dispatcher, Records: n.recorder,
 		Tail: n.recorder, Authenticator: tokens, Node: n.Describe},
 		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Routes: routes, Subjects: subjects, Servers: servers(sources)})
-	whisk.Use(openwhisk.Services{Services: s.Services, Direct: metrics.around(n.invoker.Direct()), Meta: n.services.meta, Blobs: blobs, Subjects: subjects,
-		Rules: n.rules, Control: s.Control})
+	whisk.Use(openwhisk.Services{Services: s.Services, Compiler: compiler{n.Data, n.processes}, Direct: metrics.around(n.invoker.Direct()), Meta: n.services.meta, Blobs: blobs, Subjects: subjects,
+		Rules: n.rules, Control: s.Control, Streams: n.services.streams})
 	n.handler = doors{native.New(s, native.Config{Log: n.Log, Metrics: metrics.write}), whisk}
 	return n.registry.keepAll(ctx, namespaces)
 }

@@ -31,6 +31,8 @@ type world struct {
 	dir  string
 	stop func()
 
+	sources []event.Source
+
 	mu   sync.Mutex
 	do   func(rouse.Invocation) error
 	ran  []rouse.Invocation
@@ -50,9 +52,8 @@ func (d drawer) Forget(r rouse.Ref) error { d.forgotten <- r; return nil }
 // What a source keeps of a trigger goes with it, and where it becomes one of
 // another kind.
 func TestWhatIsKeptOfATriggerGoesWithIt(t *testing.T) {
-	w := newWorld(t)
 	d := drawer{forgotten: make(chan rouse.Ref, 10)}
-	w.Use(d)
+	w := newWorld(t, d)
 	for _, c := range []struct {
 		kind, config string
 		forgotten    int
@@ -66,6 +67,32 @@ func TestWhatIsKeptOfATriggerGoesWithIt(t *testing.T) {
 	}
 	if err := w.RemoveTrigger(t.Context(), ref("t")); err != nil || len(d.forgotten) != 2 {
 		t.Errorf("%v, %d were forgotten", err, len(d.forgotten))
+	}
+}
+
+// Other notes are stored, and the trigger goes on.
+func TestNotesOfATrigger(t *testing.T) {
+	w := newWorld(t)
+	set := func(notes rouse.Notes) event.Trigger {
+		t.Helper()
+		got, err := w.SetTrigger(t.Context(), event.Trigger{Ref: ref("t"), Kind: "button", Config: json.RawMessage("1"), Notes: notes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	first := set(nil)
+	for _, note := range []string{"1", "2", "2"} {
+		got := set(rouse.Notes{"x": json.RawMessage(note)})
+		if string(got.Notes["x"]) != note || !got.Created.Equal(first.Created) {
+			t.Errorf("%s: %+v", note, got)
+		}
+		if got, err := w.Trigger(t.Context(), ref("t")); err != nil || string(got.Notes["x"]) != note {
+			t.Errorf("%s: %+v %v", note, got, err)
+		}
+	}
+	if err := w.RemoveTrigger(t.Context(), ref("t")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -87,9 +114,9 @@ const ns = rouse.DefaultNamespace
 
 func ref(name string) rouse.Ref { return rouse.Ref{Namespace: ns, Name: name} }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, sources ...event.Source) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), news: make(chan struct{}, 1)}
+	w := &world{t: t, dir: t.TempDir(), news: make(chan struct{}, 1), sources: append(sources, button{})}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -112,9 +139,9 @@ func (w *world) start() {
 	}
 	streams := stream.New(stream.Config{Keys: keys("stream")})
 	queues := queue.New(queue.Config{Keys: keys("queue")})
-	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), Inbox: inbox.New(inbox.Config{Keys: keys("event")}),
+	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), SendAll: queues.SendAll, Inbox: inbox.New(inbox.Config{Keys: keys("event")}),
 		Data: data.Services{Streams: streams}, Registry: w, Invoker: w, Poll: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(logs{t}, nil))})
-	e.Use(button{})
+	e.Use(w.sources...)
 	if err := e.Load(context.Background(), ns); err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,7 @@ func (safe) Secrets() []string { return []string{"secret", "users"} }
 // Secrets are hidden where a trigger is shown; what is shown can be put back and
 // keeps them, or brings back the one before.
 func TestSecretsOfTriggers(t *testing.T) {
-	w := newWorld(t)
-	w.Use(safe{})
+	w := newWorld(t, safe{})
 	set := func(config string) (event.Trigger, error) {
 		return w.SetTrigger(t.Context(), event.Trigger{Ref: ref("s"), Kind: "safe", Config: json.RawMessage(config)})
 	}
@@ -51,8 +50,7 @@ func TestSecretsOfTriggers(t *testing.T) {
 	must(got, `{"secret": "one", "n": 1, "users": {"ada": "a"}}`)
 	must(`{"secret": "two"}`, `{"secret": "two"}`)
 	w.stop()
-	w.start() // what was before is known after a restart
-	w.Use(safe{})
+	w.start()                                                     // what was before is known after a restart
 	must(got, `{"secret": "one", "n": 1, "users": {"ada": "a"}}`) // taken back
 	must(`{"secret": "three"}`, `{"secret": "three"}`)
 	must(`{"secret": "four"}`, `{"secret": "four"}`)

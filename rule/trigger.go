@@ -115,6 +115,10 @@ func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger
 	}
 	e.mu.Lock()
 	old := e.triggers[t.Ref]
+	var was running
+	if old != nil {
+		was = *old
+	}
 	e.mu.Unlock()
 	config, err := reveal(s, t, old)
 	if err == nil {
@@ -127,9 +131,9 @@ func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger
 	revision, before := int64(0), json.RawMessage(nil)
 	if old != nil {
 		if old.Kind == t.Kind && string(old.Config) == string(t.Config) {
-			return old.Trigger, nil // it need not be started anew
+			return e.setNotes(ctx, old, was, t.Notes) // it need not be started anew
 		}
-		revision, t.Created = old.revision, old.Created
+		revision, t.Created = was.revision, old.Created
 		if old.Kind == t.Kind && len(secretsOf(s)) > 0 {
 			before = old.Config
 		}
@@ -143,6 +147,23 @@ func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger
 		}
 	})
 	return t, err
+}
+
+// setNotes gives a trigger that goes on as it is, and was as read before, other
+// Notes.
+func (e *Engine) setNotes(ctx context.Context, t *running, was running, notes rouse.Notes) (event.Trigger, error) {
+	same := func(a, b json.RawMessage) bool { return string(a) == string(b) }
+	if maps.EqualFunc(was.Notes, notes, same) {
+		return was.Trigger, nil
+	}
+	was.Notes = notes
+	if err := e.store(ctx, triggerKind, was.Ref, was.revision, storedTrigger{was.Trigger, was.before}); err != nil {
+		return was.Trigger, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t.Notes, t.revision = notes, was.revision+1
+	return was.Trigger, nil
 }
 
 // replace puts a trigger in the place of the one of its name, which is stopped
@@ -225,6 +246,10 @@ func page[A, B any](all map[rouse.Ref]A, ns rouse.Namespace, after string, limit
 func (e *Engine) RemoveTrigger(ctx context.Context, r rouse.Ref) error {
 	e.mu.Lock()
 	t := e.triggers[r]
+	var revision int64
+	if t != nil {
+		revision = t.revision
+	}
 	var user rouse.Ref
 	for _, c := range e.rules {
 		if c.Namespace == r.Namespace && c.On.Trigger == r.Name {
@@ -238,7 +263,7 @@ func (e *Engine) RemoveTrigger(ctx context.Context, r rouse.Ref) error {
 	case user.Name != "":
 		return rouse.Errorf(rouse.Conflict, "remove trigger", r.String(), "rule %s listens to it: remove that first", user.Name)
 	}
-	if err := e.Meta.Apply(ctx, []rouse.Change{{Kind: triggerKind, Ref: r, Revision: t.revision}}); err != nil {
+	if err := e.Meta.Apply(ctx, []rouse.Change{{Kind: triggerKind, Ref: r, Revision: revision}}); err != nil {
 		return err
 	}
 	e.mu.Lock()

@@ -150,17 +150,22 @@ func TestApplyThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken := strings.NewReplacer("keep: 48h", "keep: 1h", "buckets:  {photos: {versioned: true}}", "buckets:  {photos: {versioned: true}, films: {}}",
-		"timeout: 5s", "timeout: 9s", "0 3 * * *", "every full moon").Replace(shop)
-	f.write("rouse.yaml", broken)
-	f.write("serve/main.py", "def main(event):\n    return 'new'\n")
-	if err := f.plan(false).Apply(t.Context(), nil); rouse.KindOf(err) != rouse.Invalid || !strings.Contains(fmt.Sprint(err), "cron") {
-		t.Fatalf("%v", err)
-	}
-	f.write("rouse.yaml", shop)
-	f.write("serve/main.py", "def main(event):\n    return 1\n")
-	if p := f.plan(true); len(p.Steps) != 0 {
-		t.Errorf("it is not as it was: %+v", p.Steps)
+	for _, c := range []struct{ old, new, word string }{
+		{"0 3 * * *", "every full moon", "cron"},
+		{"/audit/: {to: audit, public: true}", "/v1/audit/: audit", "server's own"}, // the last of all
+	} {
+		broken := strings.NewReplacer("keep: 48h", "keep: 1h", "buckets:  {photos: {versioned: true}}", "buckets:  {photos: {versioned: true}, films: {}}",
+			"timeout: 5s", "timeout: 9s", "correct horse", "battery staple", "attempts: 5", "attempts: 7", `{id}": serve`, `{id}": audit`, c.old, c.new).Replace(shop)
+		f.write("rouse.yaml", broken)
+		f.write("serve/main.py", "def main(event):\n    return 'new'\n")
+		if err := f.plan(false).Apply(t.Context(), nil); rouse.KindOf(err) != rouse.Invalid || !strings.Contains(fmt.Sprint(err), c.word) {
+			t.Fatalf("%v", err)
+		}
+		f.write("rouse.yaml", shop)
+		f.write("serve/main.py", "def main(event):\n    return 1\n")
+		if p := f.plan(true); len(p.Steps) != 0 {
+			t.Errorf("%s: it is not as it was: %+v", c.word, p.Steps)
+		}
 	}
 	after, err := f.s.Function(t.Context(), "serve", "")
 	if err != nil || after.Code != before.Code || after.Limits != before.Limits {

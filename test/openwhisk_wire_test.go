@@ -459,3 +459,51 @@ func TestOpenWhiskInvocationsOutliveAKill(t *testing.T) {
 		}
 	}
 }
+
+// A function asks this API, too, for what it was granted, and for no more.
+func TestOpenWhiskFromInside(t *testing.T) {
+	s := start(t, "")
+	w := s.whisk("default")
+	w.python("open", echoes, nil)
+	w.python("shut", echoes, nil)
+	w.ask("PUT", "_/triggers/bell", "{}")
+	s.python("asks", `
+import base64, json, os, urllib.request, urllib.error
+def main(event):
+    auth = 'Basic ' + base64.b64encode(('instance:' + event.get('token', os.environ['ROUSE_TOKEN'])).encode()).decode()
+    request = urllib.request.Request(os.environ['ROUSE_API'] + '/api/v1/namespaces/' + event['path'], method=event['method'], data=event.get('body', '').encode() or None,
+        headers={'Authorization': auth, 'Content-Type': 'application/json'})
+    try:
+        return urllib.request.urlopen(request).status
+    except urllib.error.HTTPError as e:
+        return e.code
+`, wire.Options{Allow: []string{"function:open rw"}})
+	for _, c := range []struct {
+		method, path, body string
+		status             string
+	}{
+		{"POST", "_/actions/open?blocking=true", "{}", "200"},
+		{"GET", "_/actions/open", "", "200"},
+		{"POST", "_/actions/shut?blocking=true", "{}", "403"},
+		{"GET", "_/actions/shut", "", "403"},
+		{"PUT", "_/actions/open?overwrite=true", `{"annotations":[]}`, "403"},
+		{"DELETE", "_/actions/open", "", "403"},
+		{"GET", "_/actions", "", "403"},
+		{"GET", "_/activations", "", "403"},
+		{"GET", "_/packages", "", "403"},
+		{"GET", "_/rules", "", "403"},
+		{"GET", "_/triggers", "", "403"},
+		{"POST", "_/triggers/bell", "{}", "403"},
+		{"DELETE", "_/triggers/bell", "", "403"},
+		{"POST", "guest/actions/open", "{}", "403"},
+	} {
+		event := map[string]string{"method": c.method, "path": c.path, "body": c.body}
+		if a := s.call("asks", event); string(a.Result) != c.status {
+			t.Errorf("%s %s: %s %+v, not %s", c.method, c.path, a.Result, a.Failure, c.status)
+		}
+		event["token"] = s.token[:len(s.token)-1] + "x"
+		if a := s.call("asks", event); string(a.Result) != "401" {
+			t.Errorf("%s %s with another token: %s", c.method, c.path, a.Result)
+		}
+	}
+}

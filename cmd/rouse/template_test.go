@@ -20,6 +20,8 @@ func TestTemplatesRun(t *testing.T) {
 	}{
 		{"python", "python3", []string{"-c", "import main; print(main.main({'name': 'ada'}, None), main.main(None, None))"},
 			"{'message': 'Hello, ada!'} {'message': 'Hello, world!'}"},
+		{"openwhisk-python", "python3", []string{"-c", "import main; print(main.main({'name': 'ada'}), main.main({}))"},
+			"{'message': 'Hello, ada!'} {'message': 'Hello, world!'}"},
 		{"node", "node", []string{"--input-type=module", "-e", "import('./index.mjs').then(async (m) => console.log(await m.main({name: 'ada'}), await m.main()))"},
 			"{ message: 'Hello, ada!' } { message: 'Hello, world!' }"},
 		{"go-wasm", "go", []string{"run", "main.go"}, `{"message":"Hello, ada!"}`},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"time"
@@ -47,6 +48,11 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 			if c.KeepSize, err = sizeFlag(cmd, "keep-size", keep); err != nil {
 				return err
 			}
+			for flag, at := range map[string]string{"url": c.URL, "github-api": c.GitHub} {
+				if u, err := url.Parse(at); at != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "") {
+					return usage(cmd, "--%s %q is not a URL such as https://rouse.example.com", flag, at)
+				}
+			}
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug
@@ -68,6 +74,8 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Listen, "listen", "", "`address` to listen on (default "+node.DefaultListen+")")
+	f.StringVar(&c.URL, "url", "", "`URL` at which others reach this server, such as https://rouse.example.com: services that are to call it are told (default http and the address)")
+	f.StringVar(&c.GitHub, "github-api", "", "`URL` of the API of your own GitHub, at which webhooks are made (default https://api.github.com)")
 	f.StringVar(&c.Store, "store", "", "`URL` of a PostgreSQL database, such as postgres://user:password@host/rouse, to keep what the platform remembers (default files in the data folder)")
 	f.StringVar(&c.Blobs, "blobs", "", "`URL` of an S3 bucket for code and objects, such as s3://bucket/prefix?endpoint=https://host; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default files in the data folder)")
 	f.StringVar(&c.Isolation, "isolation", "", "isolation `tier`: namespaces or landlock, which is weaker; refused where this machine does not give it (default the stronger one that works here)")

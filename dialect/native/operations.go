@@ -167,7 +167,7 @@ func nodeOperations() []operation {
 		{"GET", "/metrics", "counters in the Prometheus text format", nil, true, metrics},
 
 		{anyMethod, routePath, "a function's own HTTP route, also as /fn/{name}:{qualifier}/...; a public function asks for no token", nil, true, route},
-		{anyMethod, "/on/{name}/{path...}", "a trigger's address; some kinds of triggers ask for no token", nil, true, serveTrigger},
+		{anyMethod, "/on/{name}/{path...}", "a trigger's address, NAMESPACE:NAME where it is not in the default one; some kinds of triggers ask for no token", nil, true, serveTrigger},
 		{anyMethod, otherPath, "all other paths, which routes lead to functions", nil, true, followRoute},
 	}
 }

@@ -11,8 +11,9 @@ import (
 // serveTrigger hands a request to what serves its trigger. Triggers that are not
 // there and those that ask for a token look the same to who has none.
 func serveTrigger(s *server, c *call) error {
-	ref := rouse.Ref{Namespace: rouse.DefaultNamespace, Name: c.r.PathValue("name")}
-	if err := rouse.CheckName(ref.Name); err != nil {
+	address := c.r.PathValue("name")
+	ref, err := triggerAt(address)
+	if err != nil {
 		return err
 	}
 	t, missing := s.Rules.Trigger(c.r.Context(), ref)
@@ -33,6 +34,19 @@ func serveTrigger(s *server, c *call) error {
 		return rouse.Errorf(rouse.NotFound, "route request", ref.String(), "a trigger of the kind %s takes no requests", t.Kind)
 	}
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, s.MaxBatch)
-	server.Serve(c.w, c.r, t, strings.TrimPrefix(c.r.URL.Path, "/on/"+ref.Name))
+	server.Serve(c.w, c.r, t, strings.TrimPrefix(c.r.URL.Path, "/on/"+address))
 	return nil
+}
+
+// triggerAt is the trigger of an address: NAME of the default namespace, or
+// NAMESPACE:NAME of any. A dialect may have spelt the name as CheckFunction has it.
+func triggerAt(address string) (rouse.Ref, error) {
+	ref := rouse.Ref{Namespace: rouse.DefaultNamespace, Name: address}
+	if ns, name, ok := strings.Cut(address, ":"); ok {
+		ref = rouse.Ref{Namespace: rouse.Namespace(ns), Name: name}
+	}
+	if err := rouse.CheckName(string(ref.Namespace)); err != nil {
+		return ref, err
+	}
+	return ref, rouse.CheckFunction(ref.Name)
 }

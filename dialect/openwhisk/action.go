@@ -21,6 +21,7 @@ type note struct {
 	Image       string   `json:"image,omitempty"`
 	Binary      bool     `json:"binary,omitempty"`  // the code came in base64
 	Program     bool     `json:"program,omitempty"` // the code came as an executable by itself
+	Source      bool     `json:"source,omitempty"`  // the code came as what the program was compiled from
 	Components  []string `json:"components,omitempty"`
 	Parameters  pairs    `json:"parameters,omitempty"` // the action's own
 	Annotations pairs    `json:"annotations,omitempty"`
@@ -249,7 +250,7 @@ func (d *Door) edit(ctx context.Context, p path, old *action, in *actionBody) (*
 
 // setExec gives an action other code.
 func (d *Door) setExec(ctx context.Context, a *action, e *exec) ([]byte, error) {
-	a.Main, a.Image, a.Components, a.Binary, a.Program = e.Main, "", nil, false, false
+	a.Main, a.Image, a.Components, a.Binary, a.Program, a.Source = e.Main, "", nil, false, false, false
 	a.f = rouse.Function{}
 	if e.Kind == kindSequence {
 		a.Kind = kindSequence
@@ -266,11 +267,14 @@ func (d *Door) setExec(ctx context.Context, a *action, e *exec) ([]byte, error) 
 	if e.Code == nil || *e.Code == "" {
 		return nil, refuse(http.StatusBadRequest, "The request content was malformed:\n'code' must be a string or attachment object defined in 'exec' for '%s' actions", k.Kind)
 	}
-	pk, err := packCode(a.Kind, *e.Code)
+	pk, ok, err := d.compiled(ctx, a.Kind, e.Main, *e.Code)
+	if !ok && err == nil {
+		pk, err = packCode(a.Kind, *e.Code)
+	}
 	if err != nil {
 		return nil, err
 	}
-	a.Binary, a.Program = pk.binary, pk.program
+	a.Binary, a.Program, a.Source = pk.binary, pk.program, pk.source
 	a.f.Runtime = k.runtime
 	return pk.archive, nil
 }
@@ -289,6 +293,8 @@ func (d *Door) deploy(ctx context.Context, a *action, around pairs, code []byte)
 	case a.Kind == kindSequence:
 		f.Contract, f.Runtime, f.Code = contractSequence, kindSequence, ""
 		f.Limits.Timeout = rouse.Duration(d.longest())
+	case a.Kind == kindNative:
+		f.Contract, f.Runtime, f.Code = contractSystem, kindNative, ""
 	case a.note.Annotations.is("conductor"):
 		f.Contract = contractConductor
 	case a.f.Notes[Name] == nil && code == nil: // deployed natively
@@ -298,7 +304,7 @@ func (d *Door) deploy(ctx context.Context, a *action, around pairs, code []byte)
 		f.Handler = "main"
 	}
 	// As OpenWhisk's actions have it. Where the tier can't, they do without.
-	f.Egress = d.Node().Network && f.Contract != contractSequence
+	f.Egress = d.Node().Network && f.Contract != contractSequence && f.Contract != contractSystem
 	if a.ProvideKey && d.Node().Network {
 		f.Allow = []string{"function:* rw", "trigger:* rw"}
 	}
@@ -407,6 +413,9 @@ func (d *Door) listActions(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := d.prepare(c.r.Context(), ns); err != nil {
+		return err
+	}
 	all, err := d.functions(c.r.Context(), ns)
 	if err != nil {
 		return err
@@ -424,6 +433,9 @@ func (d *Door) listActions(c *call) error {
 
 // listPackaged lists the actions of one package.
 func (d *Door) listPackaged(c *call) error {
+	if err := c.reads("function"); err != nil {
+		return err
+	}
 	ns, err := c.namespace()
 	if err != nil {
 		return err

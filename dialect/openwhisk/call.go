@@ -22,6 +22,7 @@ type call struct {
 	who         rouse.Principal
 	user        string // the ID of the key that was shown
 	transaction string
+	ns          string // of the path, where it was read ahead
 }
 
 // A refusal is an error in OpenWhisk's words.
@@ -88,17 +89,27 @@ func refusalOf(err error) *refusal {
 // open serves a request that needs no key.
 func (d *Door) open(h func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := &call{w: w, r: r, transaction: transactionOf(r)}
-		c.header()
-		if err := h(c); err != nil {
-			d.fail(c, err)
-		}
+		d.serve(&call{w: w, r: r}, h)
+	}
+}
+
+func (d *Door) serve(c *call, h func(*call) error) {
+	if c.transaction = c.r.Header.Get("X-Request-Id"); c.transaction == "" || len(c.transaction) > 128 || strings.ContainsFunc(c.transaction, unprintable) {
+		c.transaction = d.NewID()
+	}
+	c.header()
+	if err := h(c); err != nil {
+		d.fail(c, err)
 	}
 }
 
 // authorized serves a request of somebody who has shown a key.
 func (d *Door) authorized(h func(*call) error) http.HandlerFunc {
-	return d.open(func(c *call) error {
+	return d.open(d.checked(h))
+}
+
+func (d *Door) checked(h func(*call) error) func(*call) error {
+	return func(c *call) error {
 		if c.r.Method == http.MethodOptions {
 			return h(c)
 		}
@@ -106,15 +117,7 @@ func (d *Door) authorized(h func(*call) error) http.HandlerFunc {
 			return err
 		}
 		return h(c)
-	})
-}
-
-// transactionOf is the request's own id, or a new one.
-func transactionOf(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= 128 && !strings.ContainsFunc(id, unprintable) {
-		return id
 	}
-	return newTransaction()
 }
 
 func unprintable(r rune) bool { return r <= ' ' || r > '~' }
@@ -123,10 +126,17 @@ func unprintable(r rune) bool { return r <= ' ' || r > '~' }
 func (c *call) header() {
 	h := c.w.Header()
 	h["X-Request-Id"] = []string{c.transaction}
-	h["Access-Control-Allow-Origin"] = []string{"*"}
-	h["Access-Control-Allow-Headers"] = []string{"Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"}
-	h["Access-Control-Allow-Methods"] = []string{"GET, DELETE, POST, PUT, HEAD"}
+	h["Access-Control-Allow-Origin"] = corsOrigin
+	h["Access-Control-Allow-Headers"] = corsHeaders
+	h["Access-Control-Allow-Methods"] = corsMethods
 }
+
+// What browsers of other sites are told; never changed, and so shared by all answers.
+var (
+	corsOrigin  = []string{"*"}
+	corsHeaders = []string{"Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent"}
+	corsMethods = []string{"GET, DELETE, POST, PUT, HEAD"}
+)
 
 // authenticate finds out who asks: by a key, or by what brought the request here.
 func (d *Door) authenticate(c *call) error {
@@ -172,6 +182,9 @@ func (c *call) own() rouse.Namespace {
 
 // namespace is the one that the path names.
 func (c *call) namespace() (rouse.Namespace, error) {
+	if c.ns != "" {
+		return c.resolve(c.ns)
+	}
 	return c.resolve(c.r.PathValue("ns"))
 }
 
@@ -201,6 +214,10 @@ func (c *call) may(service, name string, write bool) error {
 	}
 	return refuse(http.StatusForbidden, "The supplied authentication is not authorized to access '%s/%s'.", c.own(), name)
 }
+
+// reads refuses who may not see all of a service in the namespace, as a function
+// that was granted only some.
+func (c *call) reads(service string) error { return c.may(service, "*", false) }
 
 // owner refuses who does not own the namespace, such as a function.
 func (c *call) owner() error {

@@ -15,9 +15,15 @@ type documents[T any] struct {
 	meta rouse.Meta
 	kind string
 
+	// prepare, where not nil, is called before those of a namespace are read.
+	prepare func(ctx context.Context, ns rouse.Namespace) error
+
 	mu    sync.RWMutex
 	known map[rouse.Namespace]map[string]stored[T] // guarded by mu; whole namespaces
 }
+
+// maxKnown is how many namespaces are kept in memory, of one kind.
+const maxKnown = 4096
 
 type stored[T any] struct {
 	value    T
@@ -26,6 +32,11 @@ type stored[T any] struct {
 
 // all returns those of a namespace by name. The map must not be changed.
 func (d *documents[T]) all(ctx context.Context, ns rouse.Namespace) (map[string]stored[T], error) {
+	if d.prepare != nil {
+		if err := d.prepare(ctx, ns); err != nil {
+			return nil, err
+		}
+	}
 	d.mu.RLock()
 	all, ok := d.known[ns]
 	d.mu.RUnlock()
@@ -46,7 +57,7 @@ func (d *documents[T]) all(ctx context.Context, ns rouse.Namespace) (map[string]
 		}
 		all[doc.Ref.Name] = s
 	}
-	if d.known == nil {
+	if d.known == nil || len(d.known) >= maxKnown { // anybody may ask for any namespace
 		d.known = map[rouse.Namespace]map[string]stored[T]{}
 	}
 	d.known[ns] = all

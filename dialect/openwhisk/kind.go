@@ -15,7 +15,7 @@ const (
 	kindBlackbox = "blackbox"
 )
 
-// programs are the families whose code comes compiled: an executable "exec" that
+// programs are the families whose code is, or becomes, an executable "exec" that
 // speaks the protocol of ActionLoop.
 var programs = []string{"go", "rust", "swift"}
 
@@ -53,7 +53,15 @@ func (d *Door) kinds() map[string][]kindInfo {
 		have[family] = append(have[family], kindInfo{Kind: family + ":" + number, Default: len(have[family]) == 0, runtime: r.Name})
 	}
 	if py := have["python"]; len(py) > 0 {
+		if d.Compiler != nil {
+			if version := d.Compiler.Version("go"); version != "" {
+				have["go"] = append(have["go"], kindInfo{Kind: "go:" + version, Default: true, runtime: py[0].runtime})
+			}
+		}
 		for _, family := range programs { // a worker of Python's hands them their events
+			if len(have[family]) > 0 {
+				continue // the rest is former
+			}
 			for i, kind := range slices.Backward(former[family]) {
 				have[family] = append(have[family], kindInfo{Kind: kind, Default: i == len(former[family])-1, runtime: py[0].runtime})
 			}

@@ -7,13 +7,16 @@
 package openwhisk
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/contract/openwhisk"
+	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/event"
 )
 
@@ -25,6 +28,7 @@ const (
 	contractSequence  = "openwhisk-sequence"
 	contractConductor = "openwhisk-conductor"
 	contractTrigger   = "openwhisk-trigger"
+	contractSystem    = "openwhisk-system" // what systemNamespace has besides code: feeds, and what only the Door knows
 )
 
 // Config bounds what the API takes. The zero value is fit for use.
@@ -35,17 +39,21 @@ type Config struct {
 	Wait   time.Duration    // how long a blocking invocation waits; 0 is 60 s
 	Build  string           // names the build to clients that ask
 	Memory int64            // bytes that an action may ask for; 0 is 4 GB
+	URL    string           // of the server as others reach it, such as https://rouse.example.com; GitHub is told
+	GitHub string           // URL of GitHub's API; "" is DefaultGitHub
 }
 
 // Services are what the API stands on.
 type Services struct {
 	rouse.Services
+	Compiler rouse.Compiler
 	Direct   rouse.Invoker // runs a function's own code also where the Door answers for it
 	Meta     rouse.Meta
 	Blobs    rouse.Blobs
 	Subjects rouse.Subjects
 	Rules    event.Rules
 	Control  event.Control
+	Streams  data.Streams // nil is none
 }
 
 // A Door serves the API, and answers for the functions that OpenWhisk composes
@@ -57,8 +65,13 @@ type Door struct {
 	packages documents[pack]
 	rules    documents[rule]
 	apis     documents[api]
+	feeds    documents[feed]
 	actions  sync.Map // of *action by rouse.Ref
+	system   system
+	ours     *http.Client // for the GitHub that the operator named
+	theirs   *http.Client // for those that users name
 	throttle throttle
+	invoke   func(*call) error
 	locks    locks
 }
 
@@ -76,8 +89,11 @@ func New(c Config) *Door {
 	if c.Memory == 0 {
 		c.Memory = 4 << 30
 	}
+	c.GitHub = strings.TrimSuffix(cmp.Or(c.GitHub, DefaultGitHub), "/")
 	d := &Door{Config: c, mux: http.NewServeMux()}
 	d.throttle.now = c.Now
+	d.ours, d.theirs = operators(), outsider()
+	d.invoke = d.checked(d.invokeAction)
 	d.routes()
 	return d
 }
@@ -85,9 +101,10 @@ func New(c Config) *Door {
 // Use says what the Door stands on.
 func (d *Door) Use(s Services) {
 	d.Services = s
-	d.packages = documents[pack]{meta: s.Meta, kind: "openwhisk.package"}
+	d.packages = documents[pack]{meta: s.Meta, kind: "openwhisk.package", prepare: d.prepare}
 	d.rules = documents[rule]{meta: s.Meta, kind: "openwhisk.rule"}
 	d.apis = documents[api]{meta: s.Meta, kind: "openwhisk.api"}
+	d.feeds = documents[feed]{meta: s.Meta, kind: "openwhisk.feed"}
 }
 
 // Handlers are those of the contracts that the Door answers for.
@@ -96,6 +113,7 @@ func (d *Door) Handlers() map[string]rouse.Handler {
 		contractSequence:  handler(d.runSequence),
 		contractConductor: handler(d.runConductor),
 		contractTrigger:   handler(d.runTrigger),
+		contractSystem:    handler(d.runSystem),
 	}
 }
 
@@ -106,38 +124,7 @@ func Contracts() map[string]rouse.Contract {
 
 // routes are the paths of the API.
 func (d *Door) routes() {
-	const ns = "/api/v1/namespaces/{ns}"
-	for path, h := range map[string]func(*call) error{
-		"GET /api/v1/namespaces":      d.listNamespaces,
-		"GET /api/v1/namespaces/{$}":  d.listNamespaces,
-		"GET " + ns + "/limits":       d.getLimits,
-		"GET " + ns + "/actions":      d.listActions,
-		"GET " + ns + "/actions/{$}":  d.listActions,
-		"GET " + ns + "/actions/":     d.getAction,
-		"PUT " + ns + "/actions/":     d.putAction,
-		"DELETE " + ns + "/actions/":  d.deleteAction,
-		"POST " + ns + "/actions/":    d.invokeAction,
-		"GET " + ns + "/packages":     d.listPackages,
-		"GET " + ns + "/packages/{$}": d.listPackages,
-		"GET " + ns + "/packages/":    d.getPackage,
-		"PUT " + ns + "/packages/":    d.putPackage,
-		"DELETE " + ns + "/packages/": d.deletePackage,
-		"GET " + ns + "/triggers":     d.listTriggers,
-		"GET " + ns + "/triggers/{$}": d.listTriggers,
-		"GET " + ns + "/triggers/":    d.getTrigger,
-		"PUT " + ns + "/triggers/":    d.putTrigger,
-		"DELETE " + ns + "/triggers/": d.deleteTrigger,
-		"POST " + ns + "/triggers/":   d.fireTrigger,
-		"GET " + ns + "/rules":        d.listRules,
-		"GET " + ns + "/rules/{$}":    d.listRules,
-		"GET " + ns + "/rules/":       d.getRule,
-		"PUT " + ns + "/rules/":       d.putRule,
-		"DELETE " + ns + "/rules/":    d.deleteRule,
-		"POST " + ns + "/rules/":      d.setRuleStatus,
-		"GET " + ns + "/activations":  d.listActivations,
-		"GET " + ns + "/activations/": d.getActivation,
-		"/api/v1/namespaces/":         d.other,
-	} {
+	for path, h := range d.operations() {
 		d.mux.HandleFunc(path, d.authorized(h))
 	}
 	for path, h := range map[string]func(*call) error{
@@ -155,8 +142,66 @@ func (d *Door) routes() {
 	}
 }
 
-// ServeHTTP implements http.Handler.
-func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+// operations are what those ask for who have shown a key, by pattern.
+func (d *Door) operations() map[string]func(*call) error {
+	const ns = "/api/v1/namespaces/{ns}"
+	return map[string]func(*call) error{
+		"GET /api/v1/namespaces":      d.listNamespaces,
+		"GET /api/v1/namespaces/{$}":  d.listNamespaces,
+		"GET " + ns + "/limits":       d.getLimits,
+		"GET " + ns + "/actions":      reading("function", d.listActions),
+		"GET " + ns + "/actions/{$}":  reading("function", d.listActions),
+		"GET " + ns + "/actions/":     d.getAction,
+		"PUT " + ns + "/actions/":     d.putAction,
+		"DELETE " + ns + "/actions/":  d.deleteAction,
+		"POST " + ns + "/actions/":    d.invokeAction,
+		"GET " + ns + "/packages":     reading("function", d.listPackages),
+		"GET " + ns + "/packages/{$}": reading("function", d.listPackages),
+		"GET " + ns + "/packages/":    reading("function", d.getPackage),
+		"PUT " + ns + "/packages/":    d.putPackage,
+		"DELETE " + ns + "/packages/": d.deletePackage,
+		"GET " + ns + "/triggers":     reading("trigger", d.listTriggers),
+		"GET " + ns + "/triggers/{$}": reading("trigger", d.listTriggers),
+		"GET " + ns + "/triggers/":    d.getTrigger,
+		"PUT " + ns + "/triggers/":    d.putTrigger,
+		"DELETE " + ns + "/triggers/": d.deleteTrigger,
+		"POST " + ns + "/triggers/":   d.fireTrigger,
+		"GET " + ns + "/rules":        reading("function", d.listRules),
+		"GET " + ns + "/rules/{$}":    reading("function", d.listRules),
+		"GET " + ns + "/rules/":       reading("function", d.getRule),
+		"PUT " + ns + "/rules/":       d.putRule,
+		"DELETE " + ns + "/rules/":    d.deleteRule,
+		"POST " + ns + "/rules/":      d.setRuleStatus,
+		"GET " + ns + "/activations":  reading("function", d.listActivations),
+		"GET " + ns + "/activations/": reading("function", d.getActivation),
+		"/api/v1/namespaces/":         d.other,
+	}
+}
+
+// reading is h for those who may read all of a service.
+func reading(service string, h func(*call) error) func(*call) error {
+	return func(c *call) error {
+		if err := c.reads(service); err != nil {
+			return err
+		}
+		return h(c)
+	}
+}
+
+// ServeHTTP implements http.Handler. Invocations, which are what is asked for
+// most, need not be looked for among the patterns.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/namespaces/"); ok {
+			ns, rest, _ := strings.Cut(rest, "/")
+			if name, ok := strings.CutPrefix(rest, "actions/"); ok && rouse.CheckFunction(name) == nil {
+				d.serve(&call{w: w, r: r, ns: ns}, d.invoke)
+				return
+			}
+		}
+	}
+	d.mux.ServeHTTP(w, r)
+}
 
 // Paths returns the paths that are the API's own, with all below.
 func Paths() []string { return []string{"/api", "/ping"} }

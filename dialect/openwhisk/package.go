@@ -17,6 +17,8 @@ type pack struct {
 	Annotations pairs     `json:"annotations,omitempty"`
 	Binding     *pathLike `json:"binding,omitempty"`
 	Updated     int64     `json:"updated"`
+
+	Source rouse.Digest `json:"source,omitempty"` // what it was made of, where it is the system's
 }
 
 // pathLike is how a binding names its package.

@@ -202,6 +202,9 @@ func (d *Door) attach(ctx context.Context, ns rouse.Namespace, trigger string) e
 // detach is the end of what attach did.
 func (d *Door) detach(ctx context.Context, ns rouse.Namespace, trigger string) error {
 	ref := handOver(ns, trigger)
+	if err := d.leave(ctx, ns, trigger); err != nil {
+		return err
+	}
 	if err := d.Rules.RemoveRule(ctx, ref); err != nil && rouse.KindOf(err) != rouse.NotFound {
 		return err
 	}
@@ -216,6 +219,9 @@ func (d *Door) detach(ctx context.Context, ns rouse.Namespace, trigger string) e
 func (d *Door) settle(ctx context.Context, ns rouse.Namespace, trigger string) error {
 	rules, err := d.rulesOf(ctx, ns, trigger)
 	if err != nil || len(rules) > 0 {
+		return err
+	}
+	if kept, err := d.keeps(ctx, ns, trigger); kept || err != nil {
 		return err
 	}
 	return d.detach(ctx, ns, trigger)

@@ -205,20 +205,7 @@ func (d *Door) deleteTrigger(c *call) error {
 	}
 	ctx := c.r.Context()
 	defer d.locks.hold(string(ns) + "/" + name)()
-	rules, err := d.rulesOf(ctx, ns, name)
-	if err != nil {
-		return err
-	}
-	for _, r := range rules { // they stay, and lead nowhere
-		r.Status = statusInactive
-		if err := d.rules.put(ctx, ns, r.name, r.rule, r.revision); err != nil {
-			return err
-		}
-	}
-	if err := d.detach(ctx, ns, name); err != nil {
-		return err
-	}
-	if err := d.Rules.RemoveTrigger(ctx, t.Ref); err != nil {
+	if err := d.removeTrigger(ctx, t, false); err != nil {
 		return err
 	}
 	return c.answer(http.StatusOK, n.seen(ns, name))
@@ -333,7 +320,11 @@ type fireLine struct {
 // runTrigger hands an event of a trigger to the actions of its rules.
 func (d *Door) runTrigger(ctx context.Context, f rouse.Function, in rouse.Invocation, log func(rouse.Line)) (rouse.Answer, error) {
 	name := pathOf(f.Ref).name
-	payload, err := payloadOf(in.Event.Data)
+	happened, err := occurrencesOf(in.Event.Data)
+	if err != nil {
+		return rouse.Answer{}, err
+	}
+	payload, err := d.payload(ctx, f.Namespace, name, happened)
 	if err != nil {
 		return rouse.Answer{}, err
 	}
@@ -358,6 +349,11 @@ func (d *Door) runTrigger(ctx context.Context, f rouse.Function, in rouse.Invoca
 		lines[i].Success, lines[i].Activation = true, d.NewID()
 		ins = append(ins, rouse.Invocation{ID: lines[i].Activation, Function: a.f.Ref, Event: rouse.Event{Data: payload}, Cause: in.ID, Hops: in.Hops + 1})
 	}
+	if last, ok, err := d.expiry(ctx, f.Namespace, name, happened[0], in); err != nil {
+		return rouse.Answer{}, err
+	} else if ok {
+		ins = append(ins, last)
+	}
 	if len(ins) > 0 {
 		if _, err := d.Acceptor.Accept(ctx, ins); err != nil {
 			return rouse.Answer{}, err
@@ -371,22 +367,4 @@ func (d *Door) runTrigger(ctx context.Context, f rouse.Function, in rouse.Invoca
 		log(rouse.Line{Time: time.Now(), Stream: rouse.Stdout, Text: string(b)})
 	}
 	return rouse.Answer{Status: rouse.StatusAnswered, Result: payload, Size: int64(len(payload))}, nil
-}
-
-// payloadOf is what actions get of an event: its data, in an object where it is
-// none.
-func payloadOf(e []byte) (json.RawMessage, error) {
-	var whole struct {
-		Data json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(e, &whole); err != nil {
-		return nil, rouse.Errorf(rouse.Invalid, "read event", "", "%w", err)
-	}
-	switch {
-	case len(whole.Data) == 0 || string(whole.Data) == "null":
-		return json.RawMessage("{}"), nil
-	case whole.Data[0] == '{':
-		return whole.Data, nil
-	}
-	return json.Marshal(map[string]json.RawMessage{"payload": whole.Data})
 }

@@ -53,6 +53,7 @@ type Driver struct {
 	stop     context.CancelFunc
 	runtimes []rouse.Runtime
 	ids      atomic.Int64
+	golang   toolchain
 	waiting  sync.WaitGroup // for what ends rooms
 
 	mu        sync.Mutex

@@ -40,51 +40,19 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 		return rouse.Errorf(rouse.NotImplemented, "install dependencies", "",
 			"an installation needs a network of its own, which the isolation tier %s has not; bring the packages in the bundle (pip install --target, npm install), or run the server where namespaces are allowed (rouse doctor says what to change)", d.name)
 	}
-	binds := append(prefix(rt), bind{from: out, to: "/out", writable: true})
+	binds := prefix(rt)
 	for _, config := range []string{"/etc/pip.conf", "/etc/npmrc"} {
 		if _, err := os.Stat(config); err == nil {
 			binds = append(binds, bind{from: config, to: config})
 		}
 	}
-	r, err := d.newProgramRoom(binds...)
+	j := job{what: "install dependencies", binds: binds, code: code, out: out, args: installer(rt, code), env: installEnv(rt), limit: installTime, network: true}
+	said, failure, err := d.work(ctx, j, progress)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	if err := os.Chown(out, firstUser+r.user, firstUser+r.user); err != nil {
-		return err
-	}
-	if err := r.walls.limit(r, rouse.Limits{Memory: installMemory, Processes: 1024}); err != nil {
-		return err
-	}
-	n, err := openNetwork(r, d.log)
-	if err != nil {
-		return err
-	}
-	defer n.close()
-	said := &transcript{progress: progress}
-	r.stdout.listen(said.line)
-	r.stderr.listen(said.line)
-	fd, err := detach(code, readOnly)
-	if err != nil {
-		return err
-	}
-	start := stage.Start{Args: installer(rt, code), Env: installEnv(rt), Dir: "/out", Tmp: installTmp, Mounts: []string{"/fn"}}
-	if err := r.start(start, []int{fd}); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, installTime)
-	defer cancel()
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return rouse.Errorf(rouse.Invalid, "install dependencies", "", "not done within %v; last it said: %s", installTime, said.tail())
-	}
-	r.stdout.drain()
-	r.stderr.drain()
-	if r.exit != (rouse.Exit{}) {
-		_, failure := r.exit.Failure()
-		return rouse.Errorf(rouse.Invalid, "install dependencies", "", "%s", said.explain(rt, failure))
+	if failure != nil {
+		return rouse.Errorf(rouse.Invalid, j.what, "", "%s", said.explain(rt, failure))
 	}
 	if rt.Family == "node" {
 		if err := d.Client.join(out); err != nil {
@@ -92,6 +60,66 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 		}
 	}
 	return settle(out)
+}
+
+// A job is a program of the host that works on foreign files, in a sandbox of
+// its own, when something is deployed.
+type job struct {
+	what    string // for errors
+	binds   []bind
+	code    string // host folder that it reads as /fn
+	out     string // host folder that it fills as /out
+	args    []string
+	env     []string
+	limit   time.Duration
+	network bool
+}
+
+// work runs a job to its end. It returns what was said, and how the job failed,
+// where it did.
+func (d *Driver) work(ctx context.Context, j job, progress func(string)) (*transcript, *rouse.Failure, error) {
+	r, err := d.newProgramRoom(append(j.binds, bind{from: j.out, to: "/out", writable: true})...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.close()
+	if err := os.Chown(j.out, firstUser+r.user, firstUser+r.user); err != nil {
+		return nil, nil, err
+	}
+	if err := r.walls.limit(r, rouse.Limits{Memory: installMemory, Processes: 1024}); err != nil {
+		return nil, nil, err
+	}
+	if j.network {
+		n, err := openNetwork(r, d.log)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer n.close()
+	}
+	said := &transcript{progress: progress}
+	r.stdout.listen(said.line)
+	r.stderr.listen(said.line)
+	fd, err := detach(j.code, readOnly)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.start(stage.Start{Args: j.args, Env: j.env, Dir: "/out", Tmp: installTmp, Mounts: []string{"/fn"}}, []int{fd}); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.limit)
+	defer cancel()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return nil, nil, rouse.Errorf(rouse.Invalid, j.what, "", "not done within %v; last it said: %s", j.limit, said.tail())
+	}
+	r.stdout.drain()
+	r.stderr.drain()
+	if r.exit != (rouse.Exit{}) {
+		_, failure := r.exit.Failure()
+		return said, failure, nil
+	}
+	return said, nil, nil
 }
 
 // installer is the command that installs what is asked for in /fn to /out.

@@ -123,6 +123,9 @@ func code(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -211,4 +214,26 @@ func testHello(t *testing.T, d *process.Driver) {
 			}
 		})
 	}
+}
+
+// What a zygote has made its children share: none of them counts references to it.
+func TestPythonCountsNoReferencesToWhatIsShared(t *testing.T) {
+	each(t, func(t *testing.T, d *process.Driver) {
+		for _, rt := range d.Runtimes() {
+			if rt.Family != "python" || rt.Name != "python3.12" && rt.Name != "python3.13" {
+				continue
+			}
+			t.Run(rt.Name, func(t *testing.T) {
+				h := boot(t, d, rouse.Function{Runtime: rt.Name, Handler: "main.main"}, map[string]string{"main.py": `
+import json, sys
+
+def main(event, context):
+    shared = [json, json.loads, json.loads.__code__, json.JSONDecoder]
+    own = [context, main, [], sys.modules["main"]]
+    return [sys.getrefcount(x) == sys.getrefcount(None) for x in shared], [sys.getrefcount(x) < 100 for x in own]
+`})
+				h.expect(t, nil, `[[true,true,true,true],[true,true,true,true]]`)
+			})
+		}
+	})
 }

@@ -1,0 +1,3 @@
+def main(args):
+    lines = args.get("lines") or []
+    return {"lines": lines, "payload": "\n".join(str(line) for line in lines)}
