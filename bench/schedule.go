@@ -232,8 +232,8 @@ type handing struct {
 	queues *queue.Queues
 }
 
-func (n handing) send(ctx context.Context, ms map[string][]rouse.Message) error {
-	err := n.queues.SendAll(ctx, ms)
+func (n handing) send(ctx context.Context, ms map[string][]rouse.Message, taken map[string]int, d time.Duration) (map[string][]rouse.Lease, error) {
+	leases, err := n.queues.SendAll(ctx, ms, taken, d)
 	at := time.Now()
 	for _, several := range ms {
 		for _, m := range several {
@@ -241,12 +241,12 @@ func (n handing) send(ctx context.Context, ms map[string][]rouse.Message) error 
 				Event struct{ ID string }
 			}
 			if err := json.Unmarshal(m.Body, &q); err != nil {
-				return err
+				return nil, err
 			}
 			n.f.saw(handed, at, q.Event.ID)
 		}
 	}
-	return err
+	return leases, err
 }
 
 // calling notes when functions are called, and answers for them.

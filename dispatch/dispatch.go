@@ -68,6 +68,7 @@ type lane struct {
 	settled chan struct{}      // some are gone
 	done    chan rouse.Receipt // of what was handled
 	over    chan struct{}      // closed: it is to be served otherwise from now on
+	first   []rouse.Lease      // what it begins with
 }
 
 // doneAtOnce bounds how many handled messages wait to be deleted.
@@ -148,9 +149,58 @@ func (d *Dispatcher) Serve(queue string) {
 		return // Run will find it
 	}
 	ctx := d.ctx
-	l := &lane{queue: queue, wake: make(chan struct{}, 1), settled: make(chan struct{}, 1), done: make(chan rouse.Receipt, doneAtOnce), over: make(chan struct{})}
+	l := newLane(queue)
 	d.lanes[queue] = l
 	d.work.Go(func() { d.drive(ctx, l) })
+}
+
+func newLane(queue string) *lane {
+	return &lane{queue: queue, wake: make(chan struct{}, 1), settled: make(chan struct{}, 1), over: make(chan struct{})}
+}
+
+// A Reservation keeps queues that are at rest for messages that are leased to
+// the Dispatcher while they are sent. Begin must be called.
+type Reservation struct {
+	Room  map[string]int // how many messages of each queue can be handled at once
+	d     *Dispatcher
+	ctx   context.Context
+	lanes map[string]*lane
+}
+
+// Reserve reserves those of queues that nothing is handled of now.
+func (d *Dispatcher) Reserve(ctx context.Context, queues []string) *Reservation {
+	r := &Reservation{Room: map[string]int{}, d: d, lanes: map[string]*lane{}}
+	how := make([]Lane, len(queues))
+	for i, q := range queues {
+		how[i] = d.Lane(ctx, q)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r.ctx = d.ctx; r.ctx == nil {
+		return r
+	}
+	for i, q := range queues {
+		if d.lanes[q] != nil || how[i].Parallel <= 0 || how[i].Window > 0 {
+			continue
+		}
+		l := newLane(q)
+		d.lanes[q], r.lanes[q] = l, l
+		r.Room[q] = how[i].Parallel * max(how[i].Batch, 1)
+		d.work.Add(1)
+	}
+	return r
+}
+
+// Begin handles the leases of reserved queues; where there are none of a queue,
+// its lane looks for itself.
+func (r *Reservation) Begin(leases map[string][]rouse.Lease) {
+	for q, l := range r.lanes {
+		l.first = leases[q]
+		go func() {
+			defer r.d.work.Done()
+			r.d.drive(r.ctx, l)
+		}()
+	}
 }
 
 // Reset sees to it that a queue is served as Lane says now, when what is under
@@ -183,6 +233,11 @@ func signal(c chan struct{}) {
 // drive handles what is in a lane's queue until it is empty.
 func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	if l.Lane = d.Lane(ctx, l.queue); l.Parallel <= 0 {
+		for _, lease := range l.first {
+			if _, err := d.Queue.Extend(context.WithoutCancel(ctx), l.queue, lease.Receipt, 0); err != nil {
+				d.Log.Warn("give back a message", "queue", l.queue, "error", err)
+			}
+		}
 		d.leave(l)
 		return
 	}
@@ -196,18 +251,14 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 		}
 	}()
 	l.Batch = max(l.Batch, 1)
+	l.done = make(chan rouse.Receipt, min(max(64, 8*l.Parallel*l.Batch), doneAtOnce))
 	slots := make(chan struct{}, l.Parallel)
 	var running, deleting sync.WaitGroup
 	deleting.Go(func() { d.delete(context.WithoutCancel(ctx), l) })
 	defer deleting.Wait()
 	defer close(l.done)
 	defer running.Wait()
-	for receiving.Err() == nil {
-		slots <- struct{}{} // one is free
-		wanted := (cap(slots) - len(slots) + 1) * l.Batch
-		leases := d.receive(receiving, l, wanted)
-		<-slots
-		drained := len(leases) == 0 || len(leases) < wanted && !d.Waits
+	begin := func(leases []rouse.Lease) {
 		for len(leases) > 0 {
 			batch := leases[:min(l.Batch, len(leases))]
 			leases = leases[len(batch):]
@@ -217,6 +268,26 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 				d.handle(ctx, l, batch)
 			})
 		}
+	}
+	if len(l.first) > 0 {
+		begin(l.first)
+		// There was nothing else in the queue when it was reserved.
+		select {
+		case <-l.settled:
+		case <-l.wake:
+		case <-receiving.Done():
+		}
+		if d.rest(receiving, l) {
+			return
+		}
+	}
+	for receiving.Err() == nil {
+		slots <- struct{}{} // one is free
+		wanted := (cap(slots) - len(slots) + 1) * l.Batch
+		leases := d.receive(receiving, l, wanted)
+		<-slots
+		drained := len(leases) == 0 || len(leases) < wanted && !d.Waits
+		begin(leases)
 		if drained && d.rest(receiving, l) {
 			return
 		}

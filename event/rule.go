@@ -138,7 +138,6 @@ type Control interface {
 	// Replay queues what matched a Rule once more, marked as replayed, and says
 	// how many. Errors: NotFound, Invalid.
 	Replay(ctx context.Context, p Replay) (int, error)
-
 }
 
 // A Viewer lets people see what there is. All methods may be called concurrently.

@@ -29,6 +29,7 @@ type Queues struct {
 	documents documents
 	homes     homes
 	waiters   waiters
+	holds     holds
 	work      sync.WaitGroup // the lanes
 
 	mu     sync.Mutex
@@ -270,6 +271,7 @@ func (q *Queues) next(s source, l *lane) []*op {
 
 // transact does ops in one transaction.
 func (q *Queues) transact(s source, ops []*op) error {
+	defer q.holds.take(s)()
 	var t *tx
 	// Not the context of one of them: its end would be the others' as well.
 	err := q.Keys.Update(context.WithoutCancel(ops[0].ctx), func(w rouse.KeyWriter) error {

@@ -4,35 +4,42 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/internal/tuple"
 )
 
 // SendAll sends messages to several plain queues, all or none, in one
-// transaction: much less work than as many of Send. Errors: TooLarge.
-func (q *Queues) SendAll(ctx context.Context, all map[string][]rouse.Message) error {
+// transaction: much less work than as many of Send. Of a queue that taken names,
+// so many of the first messages are leased for d at once, as if the server had
+// received them, and returned. Those have no Delay. Errors: TooLarge.
+func (q *Queues) SendAll(ctx context.Context, all map[string][]rouse.Message, taken map[string]int, d time.Duration) (map[string][]rouse.Lease, error) {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(name string) bool { return len(all[name]) == 0 })
-	for _, name := range names {
+	sources := make([]source, len(names))
+	for i, name := range names {
+		sources[i] = plainSource(name)
 		if _, err := plainSize(name, all[name]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if len(names) == 0 {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
-		return rouse.Errorf(rouse.Unavailable, "use queues", names[0], "the queues are closed")
+		return nil, rouse.Errorf(rouse.Unavailable, "use queues", names[0], "the queues are closed")
 	}
 	q.work.Add(1)
 	q.mu.Unlock()
 	defer q.work.Done()
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
+	defer q.holds.take(sources...)()
 	var t *tx
+	var leases map[string][]rouse.Lease
 	// The messages are the caller's again when it returns: nothing must go on
 	// behind it.
 	err := q.Keys.Update(context.WithoutCancel(ctx), func(w rouse.KeyWriter) error {
@@ -43,20 +50,47 @@ func (q *Queues) SendAll(ctx context.Context, all map[string][]rouse.Message) er
 		if err := t.preload(); err != nil {
 			return err
 		}
+		leases = map[string][]rouse.Lease{}
 		for i, name := range names {
-			if _, err := t.boxes[i].sendPlain(all[name]); err != nil {
+			b, n := t.boxes[i], min(taken[name], len(all[name]))
+			held, err := b.sendTaken(all[name][:n], d)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				leases[name] = held
+			}
+			if _, err := b.sendPlain(all[name][n:]); err != nil {
 				return err
 			}
 		}
 		return t.save()
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for s, n := range t.wakes {
 		q.waiters.wake(s, n)
 	}
-	return nil
+	return leases, nil
+}
+
+// sendTaken sends messages that the server has received by that.
+func (b *box) sendTaken(ms []rouse.Message, d time.Duration) ([]rouse.Lease, error) {
+	leases := make([]rouse.Lease, len(ms))
+	now := b.now.UnixMicro()
+	for i, m := range ms {
+		id, err := b.id()
+		if err != nil {
+			return nil, err
+		}
+		s := state{epoch: tick(later(b.now, d), 0), count: 1, sent: now, first: now, held: true}
+		if err := b.add(id, s.epoch, s, content{body: m.Body}); err != nil {
+			return nil, err
+		}
+		leases[i] = rouse.Lease{Receipt: rouse.Receipt{ID: id, Epoch: s.epoch}, Body: m.Body, Count: 1, Sent: b.now.UTC()}
+	}
+	return leases, nil
 }
 
 // preload reads the counters of all boxes, which are in the order of their keys,

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,13 +27,14 @@ func TestSendAll(t *testing.T) {
 	}
 	all["rule:none"] = nil
 	before := w.updates.Load()
-	w.ok(w.SendAll(t.Context(), all))
+	w.ok(w.sendAll(all))
 	if did := w.updates.Load() - before; did != 1 {
 		t.Errorf("%d transactions", did)
 	}
 	other := New(Config{Keys: w.Keys, Now: w.now}) // which has no slot yet
 	defer func() { w.ok(other.Close()) }()
-	w.ok(other.SendAll(t.Context(), all))
+	_, err := other.SendAll(t.Context(), all, nil, 0)
+	w.ok(err)
 	stats, err := w.Plain().Stats(t.Context(), "rule:")
 	w.ok(err)
 	if len(stats) != n {
@@ -58,12 +61,14 @@ func TestSendAll(t *testing.T) {
 		}
 	}
 	all["rule:large"] = []rouse.Message{{Body: make([]byte, maxPlain+1)}}
-	w.is(w.SendAll(t.Context(), all), rouse.TooLarge, "rule:large")
+	w.is(w.sendAll(all), rouse.TooLarge, "rule:large")
 	w.ok(other.Close())
-	w.is(other.SendAll(t.Context(), all), rouse.TooLarge, "rule:large")
+	_, err = other.SendAll(t.Context(), all, nil, 0)
+	w.is(err, rouse.TooLarge, "rule:large")
 	delete(all, "rule:large")
-	w.is(other.SendAll(t.Context(), all), rouse.Unavailable, "closed")
-	w.ok(w.SendAll(t.Context(), nil))
+	_, err = other.SendAll(t.Context(), all, nil, 0)
+	w.is(err, rouse.Unavailable, "closed")
+	w.ok(w.sendAll(nil))
 }
 
 // Who waits for one of the queues is woken.
@@ -71,10 +76,106 @@ func TestSendAllWakes(t *testing.T) {
 	w := open(t)
 	woken, done := w.waiters.wait(plainSource("a"))
 	defer done()
-	w.ok(w.SendAll(t.Context(), map[string][]rouse.Message{"a": {{Body: []byte("x")}}, "b": {{}}}))
+	w.ok(w.sendAll(map[string][]rouse.Message{"a": {{Body: []byte("x")}}, "b": {{}}}))
 	select {
 	case <-woken:
 	default:
 		t.Error("nobody was woken")
+	}
+}
+
+// Many that send to overlapping queues and take from them at once neither lose a
+// message nor wait for each other for ever.
+func TestSendAllBesideOthers(t *testing.T) {
+	w := open(t)
+	const senders, times, queues = 4, 15, 6
+	var work sync.WaitGroup
+	for s := range senders {
+		work.Go(func() {
+			for n := range times {
+				all := map[string][]rouse.Message{}
+				for q := range queues {
+					if (q+s+n)%2 == 0 {
+						all[fmt.Sprint("q", q)] = []rouse.Message{{Body: fmt.Append(nil, s, "-", n)}}
+					}
+				}
+				if _, err := w.SendAll(context.Background(), all, nil, 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	got := make([]map[string]int, queues)
+	for q := range queues {
+		got[q] = map[string]int{}
+		work.Go(func() {
+			name := fmt.Sprint("q", q)
+			for len(got[q]) < senders*times/2 && !t.Failed() {
+				ls, err := w.Plain().Receive(context.Background(), name, 3, time.Hour)
+				if err != nil {
+					t.Error(err)
+				}
+				var rs []rouse.Receipt
+				for _, l := range ls {
+					got[q][string(l.Body)]++
+					rs = append(rs, l.Receipt)
+				}
+				if _, err := w.Plain().Delete(context.Background(), name, rs); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	for q, all := range got {
+		for body, n := range all {
+			if n != 1 {
+				t.Errorf("message %s of q%d was received %d times", body, q, n)
+			}
+		}
+	}
+	if len(w.holds.all) != 0 {
+		t.Errorf("%d are held", len(w.holds.all))
+	}
+}
+
+func (w *world) sendAll(all map[string][]rouse.Message) error {
+	_, err := w.SendAll(w.Context(), all, nil, 0)
+	return err
+}
+
+// What is sent and taken in one is leased as if it had been received: it is in
+// nobody else's hands, can be deleted, and is there again when its time is over
+// or the server has ended.
+func TestSendAllTakes(t *testing.T) {
+	w := open(t)
+	leases, err := w.SendAll(t.Context(), map[string][]rouse.Message{"a": {{Body: []byte("1")}, {Body: []byte("2")}, {Body: []byte("3")}}, "b": {{Body: []byte("4")}}, "c": {{Body: []byte("5")}}},
+		map[string]int{"a": 2, "c": 9, "d": 1}, time.Minute)
+	w.ok(err)
+	if len(leases) != 2 || len(leases["a"]) != 2 || len(leases["c"]) != 1 || string(leases["a"][1].Body) != "2" || leases["a"][0].Count != 1 || !leases["a"][0].Sent.Equal(w.now()) {
+		t.Fatalf("%+v", leases)
+	}
+	if got := w.bodiesOf("a", 5, time.Minute); !slices.Equal(got, []string{"31"}) {
+		t.Errorf("others get %q", got)
+	}
+	deleted, err := w.Plain().Delete(t.Context(), "a", []rouse.Receipt{leases["a"][0].Receipt})
+	w.ok(err)
+	if !deleted[0] {
+		t.Error("a receipt is not good")
+	}
+	if n, err := w.Recover(t.Context(), time.Minute); n != 3 || err != nil { // 2, 3 and 5
+		t.Errorf("%d were recovered, %v", n, err)
+	}
+	if got := w.bodiesOf("a", 5, 0); !slices.Equal(got, []string{"22", "32"}) {
+		t.Errorf("then there are %q", got)
+	}
+	if got := w.bodiesOf("c", 5, 0); !slices.Equal(got, []string{"52"}) {
+		t.Errorf("then there are %q", got)
+	}
+	_, err = w.SendAll(t.Context(), map[string][]rouse.Message{"e": {{Body: []byte("6")}}}, map[string]int{"e": 1}, time.Second)
+	w.ok(err)
+	w.advance(time.Second)
+	if got := w.bodiesOf("e", 5, 0); !slices.Equal(got, []string{"62"}) {
+		t.Errorf("when its time is over there is %q", got)
 	}
 }

@@ -3,6 +3,8 @@ package rule
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,10 +42,15 @@ func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]rouse.Event) er
 	all := map[string][]rouse.Message{}
 	n, size := 0, 0
 	flush := func() error {
-		err := e.SendAll(ctx, all)
+		// What can be handled at once need not be received first.
+		r := e.queued.Reserve(ctx, slices.Collect(maps.Keys(all)))
+		leases, err := e.SendAll(ctx, all, r.Room, e.Lease)
+		r.Begin(leases)
 		if err == nil {
-			for q := range all {
-				e.queued.Serve(q)
+			for q, ms := range all {
+				if len(leases[q]) < len(ms) {
+					e.queued.Serve(q)
+				}
 			}
 		}
 		clear(all)
@@ -71,15 +78,16 @@ func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]rouse.Event) er
 	return flush()
 }
 
-// sendEach sends to queues one after the other. Where it fails some may have
-// got their messages: they will get them again.
-func sendEach(ctx context.Context, q rouse.Queue, all map[string][]rouse.Message) error {
-	for name, ms := range all {
-		if _, err := q.Send(ctx, name, ms); err != nil {
-			return err
+// sendEach sends to queues one after the other.
+func sendEach(q rouse.Queue) SendAll {
+	return func(ctx context.Context, all map[string][]rouse.Message, _ map[string]int, _ time.Duration) (map[string][]rouse.Lease, error) {
+		for name, ms := range all {
+			if _, err := q.Send(ctx, name, ms); err != nil {
+				return nil, err
+			}
 		}
+		return nil, nil
 	}
-	return nil
 }
 
 // A spacing says when queued events are to be delivered: at once, or one after

@@ -23,9 +23,9 @@ import (
 // A Config says what an Engine stands on.
 type Config struct {
 	Meta     rouse.Meta
-	Keys     rouse.Keys                                              // for how far rules have come
-	Queue    rouse.Queue                                             // for what rules deliver side by side
-	SendAll  func(context.Context, map[string][]rouse.Message) error // to several of Queue's, all or none; nil is one after the other
+	Keys     rouse.Keys  // for how far rules have come
+	Queue    rouse.Queue // for what rules deliver side by side
+	SendAll  SendAll     // to several of Queue's; nil is one after the other
 	Inbox    *inbox.Inbox
 	Data     data.Services
 	Take     func(context.Context, data.Receive) ([]data.Delivery, error) // receives for the server itself; nil is as Data.Queues does
@@ -40,6 +40,11 @@ type Config struct {
 	Now      func() time.Time      // nil is time.Now
 	Log      *slog.Logger
 }
+
+// SendAll sends messages to several queues. Of a queue that taken names so many of
+// the first are leased for d at once, and returned, or fewer. Where it fails some
+// may have got theirs.
+type SendAll func(ctx context.Context, all map[string][]rouse.Message, taken map[string]int, d time.Duration) (map[string][]rouse.Lease, error)
 
 // An Engine implements event.Rules and event.Control. All methods may be called
 // concurrently; nothing is delivered but while Run runs.
@@ -68,7 +73,10 @@ func New(c Config) *Engine {
 		c.Take = c.Data.Queues.Receive
 	}
 	if c.SendAll == nil {
-		c.SendAll = func(ctx context.Context, ms map[string][]rouse.Message) error { return sendEach(ctx, c.Queue, ms) }
+		c.SendAll = sendEach(c.Queue)
+	}
+	if c.Lease == 0 {
+		c.Lease = 30 * time.Second
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{Timeout: 30 * time.Second}
