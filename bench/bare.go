@@ -190,14 +190,3 @@ func (p *pipes) read() ([]byte, error) {
 	}
 	return p.in[4:have], nil
 }
-
-// once calls c on a connection of its own; it is the first call that shows
-// whether c works at all.
-func (c call) once(ctx context.Context) error {
-	l, err := c.dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	return l.do()
-}

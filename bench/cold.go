@@ -83,19 +83,6 @@ func (e *env) cold(ctx context.Context, name string, code files, o wire.Options,
 	return sample, err
 }
 
-// first calls once, on a connection that is there already, and says how long it
-// took.
-func (c call) first(ctx context.Context) (time.Duration, error) {
-	l, err := c.dial(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	began := time.Now()
-	err = l.do()
-	return time.Since(began), err
-}
-
 func (e *env) coldPython(ctx context.Context, name string, code files, more ...string) (round, error) {
 	p, err := e.platform(ctx)
 	if err != nil {

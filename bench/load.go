@@ -1,27 +1,28 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"strconv"
+	"net/netip"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A call is a request made ahead, and where it goes. The client is as small as
-// can be, so that what is measured is the server: net/http's would cost more
-// than some of the servers.
+// can be, for it shares the processors with the server that is measured: one
+// thread writes and reads plain sockets. With net/http, or a goroutine for each
+// connection, the client would cost more than some of the servers, and the
+// faster of two servers would wait for it the longer.
 type call struct {
-	addr    string
+	addr    string // of the loopback, as IP and port
 	request []byte
 	want    string // the whole body that is to come; "" is any
 	server  int    // pid of who answers
+	ring    []call // in its place, where there are any: one after the other, and again
 }
 
 // post makes a call; token may be "".
@@ -43,98 +44,195 @@ func (c call) wants(body string) call {
 
 // A line is a keep-alive connection on which c is called again and again.
 type line struct {
-	net.Conn
-	c   call
-	in  *bufio.Reader
-	out bytes.Buffer
+	c    *call
+	ring []call
+	at   int // which of ring c is
+	fd   int
+	in   []byte // what came; its array is used again
+	body []byte // of a chunked answer; likewise
+	done int    // answers
 }
 
-func (c call) dial(ctx context.Context) (*line, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", c.addr)
+func (c *call) dial() (*line, error) {
+	addr, err := netip.ParseAddrPort(c.addr)
 	if err != nil {
 		return nil, err
 	}
-	return &line{Conn: conn, c: c, in: bufio.NewReaderSize(conn, 16<<10)}, nil
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as every HTTP client sets it
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return &line{c: c, fd: fd, in: make([]byte, 0, 4<<10)}, nil
 }
 
-// do calls once.
-func (l *line) do() error {
-	if _, err := l.Write(l.c.request); err != nil {
-		return err
-	}
-	l.out.Reset()
-	status, err := readAnswer(l.in, &l.out)
-	switch {
-	case err != nil:
-		return err
-	case status/100 != 2:
-		return fmt.Errorf("status %d: %s", status, l.out.Bytes())
-	case l.c.want != "" && l.out.String() != l.c.want:
-		return fmt.Errorf("answered %q, not %q", l.out.Bytes(), l.c.want)
+// ask writes the request. The socket blocks: the server takes it all, for it
+// owes us nothing else on this line.
+func (l *line) ask() error {
+	for rest := l.c.request; len(rest) > 0; {
+		n, err := unix.Write(l.fd, rest)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		rest = rest[max(0, n):]
 	}
 	return nil
 }
 
-// readAnswer reads one HTTP/1.1 answer whose body has a length or comes in
-// chunks (RFC 9112), as those of the servers measured here do.
-func readAnswer(in *bufio.Reader, body *bytes.Buffer) (status int, err error) {
-	head, err := in.ReadSlice('\n')
+// take reads what has come, and says whether the answer is whole. It must be
+// what the call wants.
+func (l *line) take() (bool, error) {
+	if len(l.in) == cap(l.in) {
+		l.in = append(l.in, make([]byte, len(l.in))...)[:len(l.in)]
+	}
+	n, err := unix.Read(l.fd, l.in[len(l.in):cap(l.in)])
+	switch {
+	case err == unix.EINTR:
+		return false, nil
+	case err != nil:
+		return false, err
+	case n == 0:
+		return false, io.ErrUnexpectedEOF
+	}
+	l.in = l.in[:len(l.in)+n]
+	a, size, err := parseAnswer(l.in, l.body[:0])
+	if err != nil || size == 0 {
+		return false, err
+	}
+	if a.chunked {
+		l.body = a.body
+	}
+	switch {
+	case size < len(l.in):
+		return false, fmt.Errorf("after the answer came %q", l.in[size:])
+	case a.status/100 != 2:
+		return false, fmt.Errorf("status %d: %s", a.status, a.body)
+	case l.c.want != "" && string(a.body) != l.c.want:
+		return false, fmt.Errorf("answered %q, not %q", a.body, l.c.want)
+	}
+	l.in = l.in[:0]
+	l.done++
+	l.turn(1)
+	return true, nil
+}
+
+// turn goes n calls further in the ring.
+func (l *line) turn(n int) {
+	if len(l.ring) > 0 {
+		l.at = (l.at + n) % len(l.ring)
+		l.c = &l.ring[l.at]
+	}
+}
+
+// load calls on so many connections for as long as more, which is asked before
+// each call with the number of those that the connection has made, says so.
+func (c call) load(ctx context.Context, connections int, more func(done int) bool) (calls int, took time.Duration, err error) {
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer unix.Close(poll)
+	lines := make([]*line, connections)
+	for i := range lines {
+		if lines[i], err = c.dial(); err != nil {
+			return 0, 0, err
+		}
+		defer unix.Close(lines[i].fd)
+		lines[i].ring = c.ring
+		lines[i].turn(i * len(c.ring) / connections) // each begins elsewhere
+		if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, lines[i].fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}); err != nil {
+			return 0, 0, err
+		}
+	}
+	began := time.Now()
+	err = drive(ctx, poll, lines, more)
+	took = time.Since(began)
+	for _, l := range lines {
+		calls += l.done
+	}
+	return calls, took, err
+}
+
+// drive makes the calls of load. Each line is asked again as soon as it has
+// answered.
+func drive(ctx context.Context, poll int, lines []*line, more func(done int) bool) error {
+	open := 0 // answers that are to come
+	for _, l := range lines {
+		if !more(l.done) {
+			continue
+		}
+		if err := l.ask(); err != nil {
+			return err
+		}
+		open++
+	}
+	const patience = 100 // milliseconds, after which ctx is looked at
+	events := make([]unix.EpollEvent, len(lines))
+	for open > 0 {
+		n, err := unix.EpollWait(poll, events, patience)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, e := range events[:max(0, n)] {
+			l := lines[e.Fd]
+			whole, err := l.take()
+			switch {
+			case err != nil:
+				return err
+			case !whole:
+				continue
+			case !more(l.done):
+				open--
+				continue
+			}
+			if err := l.ask(); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// once calls c on a connection of its own; it is the first call that shows
+// whether c works at all.
+func (c call) once(ctx context.Context) error {
+	_, err := c.first(ctx)
+	return err
+}
+
+// first calls once, on a connection that is there already, and says how long it
+// took.
+func (c call) first(ctx context.Context) (time.Duration, error) {
+	took, err := c.times(ctx, func(done int) bool { return done < 1 })
 	if err != nil {
 		return 0, err
 	}
-	if len(head) < 13 || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) {
-		return 0, fmt.Errorf("no HTTP answer: %q", head)
-	}
-	if status, err = strconv.Atoi(string(head[9:12])); err != nil {
-		return 0, fmt.Errorf("no HTTP status: %q", head)
-	}
-	size, chunked := int64(0), false
-	for {
-		h, err := in.ReadSlice('\n')
-		if err != nil {
-			return 0, err
-		}
-		if len(h) <= 2 {
-			break
-		}
-		name, value, _ := bytes.Cut(h, []byte(":"))
-		switch value = bytes.TrimSpace(value); {
-		case bytes.EqualFold(name, []byte("Content-Length")):
-			if size, err = strconv.ParseInt(string(value), 10, 64); err != nil || size < 0 {
-				return 0, fmt.Errorf("no length: %q", value)
-			}
-		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			chunked = true
-		}
-	}
-	if !chunked {
-		_, err = io.CopyN(body, in, size)
-		return status, err
-	}
-	return status, readChunks(in, body)
+	return took[0], nil
 }
 
-func readChunks(in *bufio.Reader, body *bytes.Buffer) error {
-	for {
-		head, err := in.ReadSlice('\n')
-		if err != nil {
-			return err
+// times calls on one connection for as long as more says so, and returns how
+// long each call took.
+func (c call) times(ctx context.Context, more func(done int) bool) ([]time.Duration, error) {
+	var took []time.Duration
+	var asked time.Time
+	_, _, err := c.load(ctx, 1, func(done int) bool {
+		now := time.Now()
+		if done > 0 {
+			took = append(took, now.Sub(asked))
 		}
-		size, err := strconv.ParseInt(string(bytes.TrimSpace(head)), 16, 64)
-		if err != nil || size < 0 {
-			return fmt.Errorf("no chunk: %q", head)
-		}
-		if _, err := io.CopyN(body, in, size); err != nil {
-			return err
-		}
-		if _, err := in.Discard(2); err != nil { // the line break after a chunk, or at the end
-			return err
-		}
-		if size == 0 {
-			return nil
-		}
-	}
+		asked = now
+		return more(done)
+	})
+	return took, err
 }
 
 // throughput calls on so many connections for d and returns calls per second.
@@ -142,37 +240,6 @@ func (c call) throughput(ctx context.Context, connections int, d time.Duration) 
 	end := time.Now().Add(d)
 	n, took, err := c.load(ctx, connections, func(int) bool { return time.Now().Before(end) })
 	return float64(n) / took.Seconds(), err
-}
-
-// load calls on so many connections for as long as more, which is asked before
-// each call with the number of those that the connection has made, says so.
-func (c call) load(ctx context.Context, connections int, more func(done int) bool) (calls int, took time.Duration, err error) {
-	lines := make([]*line, connections)
-	for i := range lines {
-		if lines[i], err = c.dial(ctx); err != nil {
-			return 0, 0, err
-		}
-		defer lines[i].Close()
-	}
-	counts, errs := make([]int, connections), make([]error, connections)
-	began := time.Now()
-	var working sync.WaitGroup
-	for i, l := range lines {
-		working.Go(func() {
-			for more(counts[i]) && ctx.Err() == nil {
-				if errs[i] = l.do(); errs[i] != nil {
-					return
-				}
-				counts[i]++
-			}
-		})
-	}
-	working.Wait()
-	took = time.Since(began)
-	for _, n := range counts {
-		calls += n
-	}
-	return calls, took, errors.Join(append(errs, ctx.Err())...)
 }
 
 // work calls on so many connections for d and returns the microseconds of CPU
@@ -190,20 +257,9 @@ func (c call) work(ctx context.Context, connections int, d time.Duration) (float
 // latency calls on one connection for d and returns the median time of a call
 // in milliseconds.
 func (c call) latency(ctx context.Context, d time.Duration) (float64, error) {
-	l, err := c.dial(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	var took []time.Duration
-	for began := time.Now(); time.Since(began) < d && ctx.Err() == nil; {
-		start := time.Now()
-		if err := l.do(); err != nil {
-			return 0, err
-		}
-		took = append(took, time.Since(start))
-	}
-	return ms(median(took)), ctx.Err()
+	end := time.Now().Add(d)
+	took, err := c.times(ctx, func(int) bool { return time.Now().Before(end) })
+	return ms(median(took)), err
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net/http"
@@ -54,19 +53,26 @@ func TestCallsAreAnswered(t *testing.T) {
 	}
 }
 
-func FuzzReadAnswer(f *testing.F) {
+func FuzzParseAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 204 No Content\r\nDate: now\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 999 \r\nContent-Length: 99999999999\r\n\r\n"))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var body bytes.Buffer
-		_, err := readAnswer(bufio.NewReader(bytes.NewReader(b)), &body)
-		if err == nil && !bytes.HasPrefix(b, []byte("HTTP/1.1 ")) {
-			t.Error("what is no answer was read as one")
+		a, size, err := parseAnswer(b, nil)
+		if err != nil {
+			return
 		}
-		if body.Len() > len(b) {
-			t.Errorf("%d bytes came out of %d", body.Len(), len(b))
+		if size > 0 && !bytes.HasPrefix(b, []byte("HTTP/1.1 ")) || len(a.body) > len(b) || size > len(b) {
+			t.Errorf("%d bytes, %d of a body, were read from %d", size, len(a.body), len(b))
+		}
+		// It is whole as soon as its last byte has come, and not before.
+		for cut := range size {
+			if _, n, err := parseAnswer(b[:cut], nil); n != 0 || err != nil {
+				t.Fatalf("%q is taken for an answer of %d bytes: %v", b[:cut], n, err)
+			}
 		}
 	})
 }

@@ -118,10 +118,29 @@ func resident(pid int) (float64, error) {
 	return memory(fmt.Sprintf("/proc/%d/status", pid), "VmRSS")
 }
 
-// descriptors counts those that the process pid has open.
-func descriptors(pid int) (int, error) {
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	return len(open), err
+// storeReaders is how many connections read one file of the store at most; they
+// are opened when they are first needed, and kept. One more writes.
+const storeReaders = 4
+
+// descriptors counts those that the process pid has open. A file of the store,
+// which is in the folder store, counts as all the connections that it may get,
+// unless it has more: else one that is opened late would look like a leak.
+func descriptors(pid int, store string) (int, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	open, err := os.ReadDir(dir)
+	n, times := 0, map[string]int{}
+	for _, d := range open {
+		to, err := os.Readlink(filepath.Join(dir, d.Name()))
+		if err == nil && filepath.Dir(to) == store {
+			times[to]++
+			continue
+		}
+		n++
+	}
+	for _, k := range times {
+		n += max(k, 1+storeReaders)
+	}
+	return n, err
 }
 
 // cgroups counts the control groups below those of a name.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ func soakGroup() group {
 		goal       goal
 		of         func(state) float64
 	}{
-		{"descriptors", "", goal{beyondMost, 0}, func(s state) float64 { return s.descriptors }},
+		{"descriptors, with all that the store may open,", "", goal{beyondMost, 0}, func(s state) float64 { return s.descriptors }},
 		{"processes", "", goal{beyondMost, 0}, func(s state) float64 { return s.processes }},
 		{"control groups", "", goal{beyondMost, 0}, func(s state) float64 { return s.cgroups }},
 		{"memory", "MB", goal{beyondShare, 0.1}, func(s state) float64 { return s.resident }},
@@ -106,7 +107,7 @@ func (p *platform) state(ctx context.Context) (s state, err error) {
 		}
 	}
 	pid := p.cmd.Process.Pid
-	fds, err := descriptors(pid)
+	fds, err := descriptors(pid, filepath.Join(p.data, "store"))
 	if err != nil {
 		return s, err
 	}

@@ -10,8 +10,8 @@ import (
 // timer only for who waits for its end: a worker's pipe has a deadline of its
 // own, and most calls need no other.
 type deadline struct {
-	context.Context // for values alone
-	at              time.Time
+	parent context.Context // for values alone
+	at     time.Time
 
 	mu    sync.Mutex
 	timed context.Context // guarded by mu; nil until somebody waits
@@ -21,7 +21,7 @@ type deadline struct {
 // newDeadline returns a context with the values of parent that ends after d.
 // Its close must be called.
 func newDeadline(parent context.Context, d time.Duration) *deadline {
-	return &deadline{Context: context.WithoutCancel(parent), at: time.Now().Add(d)}
+	return &deadline{parent: parent, at: time.Now().Add(d)}
 }
 
 func (d *deadline) close() {
@@ -34,6 +34,9 @@ func (d *deadline) close() {
 
 // Deadline implements context.Context.
 func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
+
+// Value implements context.Context.
+func (d *deadline) Value(key any) any { return d.parent.Value(key) }
 
 // Done implements context.Context.
 func (d *deadline) Done() <-chan struct{} { return d.timer().Done() }
@@ -56,7 +59,7 @@ func (d *deadline) timer() context.Context {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timed == nil {
-		d.timed, d.stop = context.WithDeadline(d.Context, d.at)
+		d.timed, d.stop = context.WithDeadline(context.WithoutCancel(d.parent), d.at)
 	}
 	return d.timed
 }

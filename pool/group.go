@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -19,19 +20,35 @@ type group struct {
 	free      []*instance            // guarded by mu; those with a free slot, last used last
 	instances map[*instance]struct{} // guarded by mu
 	waiters   []*waiter              // guarded by mu; first come, first served
+	watcher   *time.Timer            // guarded by mu; calls watch, where watched
+	watched   bool                   // guarded by mu
 	booting   int                    // guarded by mu
 	running   time.Duration          // guarded by mu; what a call takes, as a moving average
 	cost      time.Duration          // guarded by mu; what a boot takes, likewise
+	booted    time.Time              // guarded by mu; when the last boot ended
+	lost      time.Duration          // guarded by mu; what calls have waited since then, fading
+	looked    time.Time              // guarded by mu; when it last asked whether the processors are busy
+	busy      bool                   // guarded by mu; what it was told
 	min       int                    // guarded by mu
 	retired   bool                   // guarded by mu; close what gets free
 }
 
-// A waiter is a call that waits for a slot.
+// A waiter is a call that waits for a slot. It is used again for another.
 type waiter struct {
 	since time.Time
-	ready chan struct{}
+	ready chan struct{} // told once that lease or err is there
 	lease *Lease
 	err   error
+}
+
+// waiter returns one that waits from now on; it goes back to waiters.
+func (p *Pool) waiter() *waiter {
+	w, ok := p.waiters.Get().(*waiter)
+	if !ok {
+		w = &waiter{ready: make(chan struct{}, 1)}
+	}
+	w.since, w.lease, w.err = time.Now(), nil, nil
+	return w
 }
 
 // lease implements Pool.Lease.
@@ -39,6 +56,7 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 	g.mu.Lock()
 	if n := len(g.free); n > 0 && len(g.waiters) == 0 {
 		l := g.take(g.free[n-1])
+		g.lost -= g.lost / 32
 		g.mu.Unlock()
 		return l, nil
 	}
@@ -47,13 +65,22 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 		g.mu.Unlock()
 		return nil, rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "%d calls wait for an instance already; try again later, or deploy it with a larger --max or --queue", waiting)
 	}
-	w := &waiter{since: time.Now(), ready: make(chan struct{})}
+	w := g.pool.waiter()
+	defer g.pool.waiters.Put(w)
 	g.waiters = append(g.waiters, w)
-	patience := g.cost
+	if !g.watched {
+		g.watched = true
+		g.watchAgain(w.since)
+	}
 	g.mu.Unlock()
 	g.bootMore()
-	if err := g.wait(ctx, w, patience); err != nil {
-		return nil, err
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		if g.leave(w) {
+			return nil, g.late(w, time.Now())
+		}
+		<-w.ready // it was served this moment
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -62,28 +89,43 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 	return w.lease, nil
 }
 
-// wait returns once w was served. When patience runs out a boot is looked at
-// again: it would have been quicker.
-func (g *group) wait(ctx context.Context, w *waiter, patience time.Duration) error {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for {
-		select {
-		case <-w.ready:
-			return nil
-		case <-ctx.Done():
-		case <-timer.C:
-			if left := g.pool.Wait - time.Since(w.since); left > 0 {
-				g.bootMore()
-				timer.Reset(min(max(patience, time.Millisecond), left))
-				continue
-			}
-		}
-		if g.leave(w) {
-			return rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "no instance got free in %v", time.Since(w.since).Round(time.Millisecond))
-		}
-		<-w.ready // it was served this moment
-		return nil
+// late is the error of a waiter that was not served.
+func (g *group) late(w *waiter, now time.Time) error {
+	return rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "no instance got free in %v", now.Sub(w.since).Round(time.Millisecond))
+}
+
+// watch looks after those who wait, all at once: a timer of its own for each
+// would cost a short call more than its wait. It turns away who has waited for
+// too long, and looks at a boot again, which may now seem the quicker.
+func (g *group) watch() {
+	g.mu.Lock()
+	now := time.Now()
+	for len(g.waiters) > 0 && now.Sub(g.waiters[0].since) >= g.pool.Wait {
+		w := g.waiters[0]
+		g.waiters = g.waiters[1:]
+		w.err = g.late(w, now)
+		w.ready <- struct{}{}
+	}
+	g.watched = len(g.waiters) > 0
+	if g.watched {
+		g.watchAgain(now)
+	}
+	g.mu.Unlock()
+	g.bootMore()
+}
+
+// watchAgain has watch called once a boot would have been quicker, or the first
+// of those who wait has waited for too long. The caller holds mu.
+func (g *group) watchAgain(now time.Time) {
+	waited, patience := now.Sub(g.waiters[0].since), max(g.cost, time.Millisecond)
+	if waited < patience {
+		patience -= waited
+	}
+	patience = min(patience, g.pool.Wait-waited)
+	if g.watcher == nil {
+		g.watcher = time.AfterFunc(patience, g.watch)
+	} else {
+		g.watcher.Reset(patience)
 	}
 }
 
@@ -138,8 +180,10 @@ func (g *group) bootMore() {
 // wantsMore says whether a new instance would serve those who wait sooner than
 // the next that is freed: by the queue's length and what calls and boots took
 // lately. What is wrong with the guess, who waits the longest puts right. While
-// the processors are busy anyway another instance would only slow the others,
-// so then it takes a wait that is long: the calls may wait for each other. The
+// fewer instances are there than keep the processors at work, a boot is worth it
+// once those who waited a little each have lost as much as it takes. Beyond, and
+// with processors that are busy, another instance would only slow the others, so
+// then it takes a wait that is long: the calls may wait for each other. The
 // caller holds mu.
 func (g *group) wantsMore(now time.Time) bool {
 	total, waiting := len(g.instances)+g.booting, len(g.waiters)
@@ -156,9 +200,11 @@ func (g *group) wantsMore(now time.Time) bool {
 	waited := now.Sub(g.waiters[0].since)
 	slow := time.Duration(waiting)*g.running/time.Duration(total*g.f.Limits.Concurrency) > g.cost
 	switch {
+	case g.booting == 0 && g.lost > g.cost && total < perProcessor*runtime.GOMAXPROCS(0):
+		return true
 	case !slow && waited < g.cost:
 		return false
-	case g.pool.Busy():
+	case g.processorsBusy(now):
 		return waited >= longWait && g.booting == 0
 	case slow:
 		return true
@@ -166,6 +212,20 @@ func (g *group) wantsMore(now time.Time) bool {
 		return g.booting < (waiting+1)/2
 	}
 	return g.booting == 0
+}
+
+// perProcessor is how many instances of one function keep a processor at work:
+// while one waits for its next call another runs.
+const perProcessor = 2
+
+// processorsBusy asks Config.Busy. What it said holds for a while: to look takes
+// longer than many a call. The caller holds mu.
+func (g *group) processorsBusy(now time.Time) bool {
+	const fresh = 10 * time.Millisecond
+	if now.Sub(g.looked) >= fresh {
+		g.looked, g.busy = now, g.pool.Busy()
+	}
+	return g.busy
 }
 
 // longWait is a wait for an instance that does not come of busy processors alone.
@@ -207,7 +267,7 @@ func (g *group) boot() {
 		p.release(g.f.Limits.Memory)
 		if w != nil {
 			w.err = err
-			close(w.ready)
+			w.ready <- struct{}{}
 		} else {
 			p.Logger.Warn("boot an instance ahead", "function", g.f.Ref.String(), "error", err)
 		}
@@ -217,21 +277,23 @@ func (g *group) boot() {
 	g.cost = average(g.cost, took)
 	g.instances[i] = struct{}{}
 	p.alive.Add(1)
-	g.offer(i, took)
+	g.booted, g.lost = time.Now(), 0
+	g.offer(i, took, g.booted)
 	g.mu.Unlock()
 	g.bootMore()
 }
 
 // offer gives i's free slots to those who wait, and keeps the rest. The caller
 // holds mu. Init is how long i took to boot, 0 where it did not.
-func (g *group) offer(i *instance, init time.Duration) {
+func (g *group) offer(i *instance, init time.Duration, now time.Time) {
 	for len(g.waiters) > 0 && i.busy < g.f.Limits.Concurrency {
 		w := g.waiters[0]
 		g.waiters = g.waiters[1:]
+		g.lost += min(now.Sub(w.since), now.Sub(g.booted))
 		w.lease = g.take(i)
 		w.lease.Cold, w.lease.Init = init > 0, init
 		init = 0
-		close(w.ready)
+		w.ready <- struct{}{}
 	}
 	if i.busy < g.f.Limits.Concurrency && !slices.Contains(g.free, i) {
 		g.free = append(g.free, i)
@@ -331,7 +393,7 @@ func (g *group) shut() {
 	g.mu.Unlock()
 	for _, w := range waiters {
 		w.err = rouse.Errorf(rouse.Unavailable, "invoke", g.f.Ref.String(), "the server is stopping")
-		close(w.ready)
+		w.ready <- struct{}{}
 	}
 	for i := range instances {
 		g.pool.work.Go(func() { g.end(i) })

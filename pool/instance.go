@@ -77,14 +77,16 @@ func (i *instance) log(l rouse.Line) {
 // when it returns. An error of ctx means that the function was ended.
 func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
 	i := l.instance
-	j := &journal{activation: in.ID, hops: in.Hops}
+	j := &l.journal
+	*j = journal{activation: in.ID, hops: in.Hops}
 	i.logging.Lock()
 	i.current = append(i.current, j)
 	i.outside = journal{}
 	i.logging.Unlock()
 	began := time.Now()
 	a, err := i.live.Answer(ctx, in)
-	l.Ran = time.Since(began)
+	l.ended = time.Now()
+	l.Ran = l.ended.Sub(began)
 	if err != nil {
 		_ = i.live.Close() // ends it with all its processes
 	}
@@ -100,11 +102,11 @@ func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, 
 	return a, err
 }
 
-// Peak returns the bytes that the instance held at most, measured now where
-// the last time is a second ago or precise is asked for.
+// Peak returns the bytes that the instance held at most, measured after Answer
+// where the last time was a second before or precise is asked for.
 func (l *Lease) Peak(precise bool) int64 {
 	i := l.instance
-	now, last := time.Now().UnixNano(), i.asked.Load()
+	now, last := l.ended.UnixNano(), i.asked.Load()
 	if (precise || now-last > int64(time.Second)) && i.asked.CompareAndSwap(last, now) {
 		i.peak.Store(i.sandbox.Usage().Peak)
 	}
@@ -136,14 +138,28 @@ func (l *Lease) Release(broken bool) {
 	if remove {
 		g.remove(i)
 	} else if !i.gone {
-		g.offer(i, 0)
+		g.offer(i, 0, i.used)
 	}
 	idle := i.busy == 0
+	var freed int64
+	if idle && !i.gone {
+		freed = i.lighten()
+	}
 	g.mu.Unlock()
 	switch {
 	case remove:
 		g.pool.work.Go(func() { g.end(i) })
 	case idle:
-		g.pool.feed()
+		g.pool.release(freed)
 	}
+}
+
+// lighten charges an instance that idles for what it held at most, as far as
+// that is known, in place of all that it may hold, and says how much that frees.
+// The caller holds group.mu, and releases it.
+func (i *instance) lighten() (freed int64) {
+	if peak := i.peak.Load(); peak > 0 && peak < i.charged {
+		freed, i.charged = i.charged-peak, peak
+	}
+	return freed
 }

@@ -49,6 +49,8 @@ type Pool struct {
 	alive  atomic.Int64
 	work   sync.WaitGroup
 
+	waiters sync.Pool // of *waiter
+
 	mu      sync.RWMutex
 	groups  map[key]*group // guarded by mu
 	closed  bool           // guarded by mu
@@ -90,6 +92,8 @@ type Lease struct {
 	Ran    time.Duration // how long Answer took
 
 	instance *instance
+	journal  journal   // guarded by instance.logging
+	ended    time.Time // when Answer was done
 	released bool
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,20 +205,43 @@ func TestLongCallsGetInstancesOfTheirOwn(t *testing.T) {
 	})
 }
 
-func TestBusyProcessorsGetNoMoreInstances(t *testing.T) {
+func TestBusyProcessorsGetAsManyInstancesAsTheyCanRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{boot: 3 * time.Millisecond, answer: takes(10 * time.Millisecond)}
 		p := newLab(t, l, Config{Busy: func() bool { return true }})
 		f := function("f", rouse.Limits{})
-		calls(p, f, 8) // 80 ms for one instance
-		if n := l.opened.Load(); n != 1 {
-			t.Errorf("%d instances on processors that are busy", n)
+		enough := int32(perProcessor * runtime.GOMAXPROCS(0))
+		calls(p, f, 8*int(enough))
+		if n := int32(l.opened.Load()); n != enough {
+			t.Errorf("%d instances on processors that are busy, which run %d", n, enough)
 		}
 		// Calls that wait for one another must still come through.
 		l.answer = takes(time.Second)
-		calls(p, f, 4)
-		if n := l.most.Load(); n < 2 {
+		calls(p, f, 2*int(enough))
+		if n := int32(l.most.Load()); n <= enough {
 			t.Errorf("%d at once, however long they wait", n)
+		}
+	})
+}
+
+func TestShortWaitsBringAnInstanceOnceTheyAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{boot: 50 * time.Millisecond, answer: takes(time.Millisecond)}
+		p := newLab(t, l, Config{Busy: func() bool { return true }})
+		f := function("f", rouse.Limits{})
+		pairs := func(n int) {
+			for range n {
+				calls(p, f, 2) // of two that come at once one waits for a millisecond
+			}
+			time.Sleep(time.Second) // what boots then is there
+		}
+		pairs(3)
+		if n := l.opened.Load(); n != 1 {
+			t.Errorf("%d instances for waits that were short", n)
+		}
+		pairs(200)
+		if n := l.opened.Load(); n != 2 {
+			t.Errorf("%d instances for calls of which one always waited", n)
 		}
 	})
 }

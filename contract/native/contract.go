@@ -137,25 +137,28 @@ func (w *worker) gone(err error) (rouse.Status, *rouse.Failure) {
 	return rouse.StatusCrashed, &rouse.Failure{Type: "Crashed", Message: "the function wrote to its connection to the platform: " + err.Error()}
 }
 
-// buffers are for events on their way in.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+// An outgoing is an event on its way in. It is used again unless it grew large.
+type outgoing struct {
+	request, frame []byte
+}
+
+var outgoings = sync.Pool{New: func() any { return &outgoing{make([]byte, 0, 1<<10), make([]byte, 0, 4<<10)} }}
 
 // send writes one event.
-func (w *worker) send(ctx context.Context, sequence uint32, in rouse.Invocation) error {
-	var http []byte
-	if in.Event.HTTP != nil {
-		http = appendRequest(nil, in.Event.HTTP)
-	}
+func (w *worker) send(ctx context.Context, sequence uint32, in *rouse.Invocation) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(24 * time.Hour)
 	}
-	p := buffers.Get().(*[]byte)
-	b := frame.AppendEvent((*p)[:0], sequence, float64(deadline.UnixMicro())/1e3, in.ID, http, in.Event.Data)
-	_, err := w.conn.Write(b)
-	if cap(b) <= 64<<10 {
-		*p = b
-		buffers.Put(p)
+	o := outgoings.Get().(*outgoing)
+	o.request = o.request[:0]
+	if in.Event.HTTP != nil {
+		o.request = appendRequest(o.request, in.Event.HTTP)
+	}
+	o.frame = frame.AppendEvent(o.frame[:0], sequence, float64(deadline.UnixMicro())/1e3, in.ID, o.request, in.Event.Data)
+	_, err := w.conn.Write(o.frame)
+	if cap(o.request)+cap(o.frame) <= 64<<10 {
+		outgoings.Put(o)
 	}
 	return err
 }

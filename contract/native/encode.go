@@ -28,6 +28,22 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// appendLower is appendString of s in lower case. What JSON escapes it escapes
+// in lower case as well.
+func appendLower(b []byte, s string) []byte {
+	at := len(b)
+	b = appendString(b, s)
+	for i := at; i < len(b); i++ {
+		switch c := b[i]; {
+		case c >= utf8.RuneSelf:
+			return appendString(b[:at], strings.ToLower(s))
+		case 'A' <= c && c <= 'Z':
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return b
+}
+
 // appendQuery writes the parsed query: the last value of each name wins; the
 // raw form has them all.
 func appendQuery(b []byte, raw string) []byte {
@@ -56,7 +72,7 @@ func appendHeaders(b []byte, header map[string][]string) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		b = appendString(b, strings.ToLower(k))
+		b = appendLower(b, k)
 		b = append(b, ':')
 		if len(v) == 1 {
 			b = appendString(b, v[0])
@@ -163,7 +179,8 @@ func (c *collector) whole(contentType string, body []byte) {
 	if contentType == "" {
 		contentType = "application/json"
 	}
-	c.in.Reply.Start(200, map[string][]string{"Content-Type": {contentType}, "Content-Length": {strconv.Itoa(len(body))}})
+	values := []string{contentType, strconv.Itoa(len(body))}
+	c.in.Reply.Start(200, map[string][]string{"Content-Type": values[:1:1], "Content-Length": values[1:]})
 	_, _ = c.in.Reply.Write(body) // the caller who went away sees no answer
 }
 

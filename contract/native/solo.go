@@ -26,7 +26,7 @@ func (s *solo) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, e
 		stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
-	if err := s.send(ctx, s.sequence, in); err != nil {
+	if err := s.send(ctx, s.sequence, &in); err != nil {
 		return s.broken(err), nil
 	}
 	c := collector{in: in, limit: s.function.Limits.Answer}

@@ -43,8 +43,11 @@ func (i *instance) Close() error { return i.sandbox.Close() }
 
 // Answer implements rouse.Instance.
 func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
-	out := &output{reply: in.Reply, limit: i.limit}
-	code, err := i.sandbox.Run(ctx, rouse.Input{Body: bytes.NewReader(in.Event.Data), Env: func() map[string]string { return environment(in) }}, out)
+	out := outputs.Get().(*output)
+	out.reply, out.limit = in.Reply, i.limit
+	defer out.recycle()
+	out.in.Reset(in.Event.Data)
+	code, err := i.sandbox.Run(ctx, rouse.Input{Body: &out.in, Env: func() map[string]string { return environment(in) }}, out)
 	out.close()
 	a := rouse.Answer{Size: out.size}
 	switch {
@@ -68,7 +71,7 @@ func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answe
 		out.complete()
 		return a, nil
 	}
-	a.Result, a.ContentType = out.held.Bytes(), contentType(out.held.Bytes())
+	a.Result, a.ContentType = bytes.Clone(out.held.Bytes()), contentType(out.held.Bytes())
 	return a, nil
 }
 
@@ -96,18 +99,37 @@ const (
 	most     = 64 << 10
 )
 
-// output takes what a program writes: it holds it, or hands it to a Reply.
+// output takes what a program writes: it holds it, or hands it to a Reply. It is
+// used again for another run.
 type output struct {
+	in    bytes.Reader // what the program reads
 	reply rouse.Reply
 	limit int64
-	timer *time.Timer // since the first bytes for a Reply
 
 	mu      sync.Mutex
 	held    bytes.Buffer // guarded by mu; what did not go to the Reply
+	due     time.Time    // guarded by mu; when patience ends, where the first bytes for a Reply have come
+	timer   *time.Timer  // guarded by mu; calls look, where looking
+	looking bool         // guarded by mu
 	started bool         // guarded by mu; the Reply has begun
 	closed  bool         // guarded by mu; the program has ended
 	size    int64        // guarded by mu until closed
 	err     error        // guarded by mu until closed
+}
+
+var outputs = sync.Pool{New: func() any { return &output{} }}
+
+// recycle readies o for another run, unless it grew large.
+func (o *output) recycle() {
+	if o.held.Cap() > most {
+		return
+	}
+	o.mu.Lock()
+	o.in.Reset(nil)
+	o.held.Reset()
+	o.reply, o.due, o.started, o.closed, o.size, o.err = nil, time.Time{}, false, false, 0, nil
+	o.mu.Unlock()
+	outputs.Put(o)
 }
 
 // Write implements io.Writer.
@@ -123,8 +145,9 @@ func (o *output) Write(b []byte) (int, error) {
 		case o.reply == nil:
 		case o.started || o.held.Len() > most:
 			o.pass()
-		case o.timer == nil:
-			o.timer = time.AfterFunc(patience, o.lose)
+		case o.due.IsZero():
+			o.due = time.Now().Add(patience)
+			o.lookAfter(patience)
 		}
 	}
 	if o.err != nil { // ends the program: nobody takes its answer any more
@@ -134,11 +157,31 @@ func (o *output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lose ends the patience.
-func (o *output) lose() {
+// lookAfter has look called after d, unless it will be anyway: to stop a timer
+// with each short run and start it with the next would cost more than to let it
+// call for nothing. The caller holds mu.
+func (o *output) lookAfter(d time.Duration) {
+	switch {
+	case o.looking:
+		return
+	case o.timer == nil:
+		o.timer = time.AfterFunc(d, o.look)
+	default:
+		o.timer.Reset(d)
+	}
+	o.looking = true
+}
+
+// look sees whether patience has ended, maybe that of a later run.
+func (o *output) look() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed && !o.started && o.err == nil {
+	o.looking = false
+	switch left := time.Until(o.due); {
+	case o.due.IsZero() || o.closed || o.started || o.err != nil:
+	case left > 0:
+		o.lookAfter(left)
+	default:
 		o.pass()
 	}
 }
@@ -165,18 +208,21 @@ func (o *output) pass() {
 func (o *output) begin(h head, body []byte, complete bool) {
 	o.started = true
 	if h.header == nil {
-		h.header = map[string][]string{}
+		h.header = make(map[string][]string, 2)
 	}
+	values := make([]string, 2)
 	if h.header["Content-Type"] == nil {
 		kind := contentType(body)
 		if !complete {
 			kind = contentType(whole(body))
 		}
-		h.header["Content-Type"] = []string{named(kind)}
+		values[0] = named(kind)
+		h.header["Content-Type"] = values[:1:1]
 	}
 	delete(h.header, "Content-Length") // it may lie
 	if complete {
-		h.header["Content-Length"] = []string{strconv.Itoa(len(body))}
+		values[1] = strconv.Itoa(len(body))
+		h.header["Content-Length"] = values[1:]
 	}
 	o.reply.Start(h.status, h.header)
 }
@@ -186,9 +232,6 @@ func (o *output) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	if o.timer != nil {
-		o.timer.Stop()
-	}
 }
 
 // complete sends what is held as the whole answer, unless it has begun to go out.

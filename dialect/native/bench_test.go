@@ -48,7 +48,7 @@ func benchmark(b *testing.B, path string) {
 	h := New(Services{Services: services}, Config{})
 	payload := []byte(`{"name":"ada"}`)
 	r := request(b, "POST", "http://127.0.0.1"+path, "")
-	r.Header.Set("Authorization", "Bearer "+nativetest.Token)
+	token := []string{"Bearer " + nativetest.Token}
 	r.Header.Set("Content-Type", "application/json")
 	r.ContentLength = int64(len(payload))
 	body := bytes.NewReader(payload)
@@ -56,6 +56,7 @@ func benchmark(b *testing.B, path string) {
 	b.ReportAllocs()
 	for b.Loop() {
 		body.Reset(payload)
+		r.Header["Authorization"] = token // a route takes it away
 		h.ServeHTTP(sink{http.Header{}}, r)
 	}
 }

@@ -149,11 +149,13 @@ func (s *server) admit(c *call, op *operation) error {
 func (s *server) authenticate(c *call) error {
 	token, ok := bearer(c.r)
 	if !ok {
-		return rouse.Errorf(rouse.Unauthenticated, "authenticate", "", "the request wants a header \"Authorization: Bearer <token>\"")
+		return errNoToken
 	}
 	_, err := s.Authenticator.Token(c.r.Context(), token)
 	return err
 }
+
+var errNoToken = rouse.Errorf(rouse.Unauthenticated, "authenticate", "", "the request wants a header \"Authorization: Bearer <token>\"")
 
 func bearer(r *http.Request) (string, bool) {
 	const scheme = "bearer "

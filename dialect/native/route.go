@@ -74,7 +74,7 @@ func (c *routed) address(s *server) (in rouse.Invocation, path string, err error
 	name, path := splitRoute(c.r.URL.Path)
 	name, in.Qualifier, _ = strings.Cut(name, ":")
 	in.Function = rouse.Ref{Namespace: rouse.DefaultNamespace, Name: name}
-	if err := rouse.CheckName(name); err != nil {
+	if err := rouse.CheckFunction(name); err != nil {
 		return in, path, err
 	}
 	return in, path, c.permit(s, &in)
@@ -122,17 +122,18 @@ func (c *routed) permit(s *server, in *rouse.Invocation) error {
 }
 
 // requestHeader returns the headers that are the function's to see: not those
-// of this one connection, and never the platform's token.
+// of this one connection, and never the platform's token. They are the request's
+// own, which nobody reads any more.
 func (c *routed) requestHeader() map[string][]string {
-	h := make(map[string][]string, len(c.r.Header)+1)
-	for k, v := range c.r.Header {
-		if !hopByHop(k) && (k != "Authorization" || !c.known) {
-			h[k] = v
-		}
-	}
-	for _, list := range c.r.Header["Connection"] {
+	h := c.r.Header
+	for _, list := range h["Connection"] {
 		for k := range strings.SplitSeq(list, ",") {
 			delete(h, http.CanonicalHeaderKey(strings.TrimSpace(k)))
+		}
+	}
+	for k := range h {
+		if hopByHop(k) || k == "Authorization" && c.known {
+			delete(h, k)
 		}
 	}
 	h["Host"] = c.value(1, c.r.Host)
@@ -188,5 +189,7 @@ func newID() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make id: %w", err)
 	}
-	return hex.EncodeToString(u[:]), nil
+	var b [2 * len(u)]byte
+	hex.Encode(b[:], u[:])
+	return string(b[:]), nil
 }

@@ -54,7 +54,7 @@ func (s *server) tailOf(r *http.Request) http.HandlerFunc {
 // match takes an escaped path apart. The last value of a path that any method
 // goes to may be missing with its slash.
 func (t *tailRoute) match(path string) (map[string]string, bool) {
-	values := map[string]string{}
+	var values map[string]string // made late: most paths fit no route
 	rest, more := strings.CutPrefix(path, "/")
 	for i, part := range t.parts {
 		last := i == len(t.parts)-1
@@ -75,6 +75,9 @@ func (t *tailRoute) match(path string) (map[string]string, bool) {
 		value, err := url.PathUnescape(piece)
 		if err != nil {
 			return nil, false
+		}
+		if values == nil {
+			values = make(map[string]string, 2)
 		}
 		values[strings.TrimRight(name, ".}")] = value
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -109,5 +112,16 @@ func TestOpenSweepsWhatAFormerServerLeft(t *testing.T) {
 				t.Errorf("%s/%s was left", dir, e.Name())
 			}
 		}
+	}
+}
+
+func TestTheTreeWeighsAsMuchAsTheServer(t *testing.T) {
+	tree := open(t)
+	file, want := filepath.Join(tree.v2, "cpu.weight"), "100" // as the group that the server has of its own there
+	if tree.v2 == "" {
+		file, want = filepath.Join(tree.v1["cpu"], "cpu.shares"), strconv.Itoa(1024*runtime.NumCPU())
+	}
+	if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != want {
+		t.Errorf("%s says %q, not %s: %v", file, got, want, err)
 	}
 }

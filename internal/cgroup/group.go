@@ -99,7 +99,7 @@ func (g *Group) apply(l Limits) error {
 	_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory)
 	err := errors.Join(write(g.dir("memory"), "memory.limit_in_bytes", memory),
 		write(g.dir("pids"), "pids.max", pids),
-		write(g.dir("cpu"), "cpu.shares", strconv.Itoa(max(2, weight*1024/100))))
+		write(g.dir("cpu"), "cpu.shares", strconv.Itoa(max(2, weight*usualShares/100))))
 	_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory)
 	return err
 }

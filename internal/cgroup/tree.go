@@ -10,7 +10,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -64,12 +66,21 @@ func Open(name string) (*Tree, error) {
 		}
 	}
 	if t.v2 != "" {
-		if err := enable(t.v2); err != nil {
-			return nil, err
-		}
+		err = enable(t.v2)
+	} else {
+		// In v1 the caller's threads have no group of their own: each of them would
+		// weigh as much as the whole Tree, and get in before all that is in it. So
+		// the Tree weighs as much as one of them on each processor.
+		err = write(t.v1["cpu"], "cpu.shares", strconv.Itoa(usualShares*runtime.NumCPU()))
+	}
+	if err != nil {
+		return nil, err
 	}
 	return t, nil
 }
+
+// usualShares is what v1 gives a thread or a group that nobody has weighed.
+const usualShares = 1024
 
 func (t *Tree) locateV1(name string, mounts map[string][]mount, own map[string]string) error {
 	for _, c := range controllers {

@@ -40,6 +40,7 @@ type sandbox struct {
 	config  wazero.ModuleConfig
 	env     map[string]string // the function\'s own
 	print   *printer
+	stdout  io.Writer // of print: what nobody asked for
 
 	alive context.Context // ends with Close
 	end   context.CancelFunc
@@ -127,6 +128,7 @@ func newSandbox(d *Driver, s rouse.Spec, m *module) (*sandbox, error) {
 		log = func(rouse.Line) {}
 	}
 	b.print = &printer{function: s.Function.Ref, log: log}
+	b.stdout = b.print.stream(rouse.Stdout)
 	b.config = wazero.NewModuleConfig().WithName("").WithStartFunctions().
 		WithArgs(m.key.file).
 		WithStderr(b.print.stream(rouse.Stderr)).
@@ -151,7 +153,7 @@ func (b *sandbox) boot(ctx context.Context) error {
 	defer b.finished(run)
 	<-b.turn
 	defer func() { b.turn <- struct{}{} }()
-	b.io.out = b.print.stream(rouse.Stdout) // nobody asked yet
+	b.io.out = b.stdout
 	b.io.run.Store(run)
 	b.instance, err = b.instantiate(run, &b.io, nil)
 	if err == nil {
@@ -234,7 +236,7 @@ func (b *sandbox) Run(ctx context.Context, in rouse.Input, out io.Writer) (int, 
 	b.memory.denied.Store(false)
 	_, err = b.function.Call(run)
 	b.io.run.Store(nil)
-	b.io.in, b.io.out = nil, b.print.stream(rouse.Stdout)
+	b.io.in, b.io.out = nil, b.stdout
 	b.print.drain()
 	if err != nil {
 		code, err := b.ended(run, err)

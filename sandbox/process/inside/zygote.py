@@ -163,6 +163,29 @@ def compile_client():
         worker.client = compile(f.read(), file, 'exec')
 
 
+def immortalize():
+    """Makes all objects that there are immortal (PEP 683), as None is: nobody
+    counts references to them any more, for each count would make the child that
+    does it copy a page. They live as long as the children anyway."""
+    immortal = ctypes.c_uint32.from_address(id(None)).value
+    counted = sys.getrefcount(None) & 0xffffffff
+    if not (3, 12) <= sys.version_info < (3, 14) or immortal != counted or immortal < 1 << 31:
+        return  # it has none, or keeps the count elsewhere
+    code = type(main.__code__)  # the collector does not look into these
+    found = gc.get_objects()
+    while found:
+        mortal = []
+        for thing in found:
+            count = ctypes.c_uint32.from_address(id(thing))
+            if count.value != immortal:
+                count.value = immortal
+                mortal.append(thing)
+        found = gc.get_referents(*mortal)
+        for thing in mortal:
+            if type(thing) is code:
+                found += (thing.co_consts, thing.co_names, thing.co_name, thing.co_qualname, thing.co_filename)
+
+
 def main():
     control = socket.socket(fileno=CONTROL)
     setup = json.loads(control.recv(1 << 20))
@@ -189,6 +212,7 @@ def main():
         # The interpreter rewrites code that it runs often: here, for all children.
         worker.warm_up(setup['shims'])
     gc.collect()
+    immortalize()
     gc.freeze()
     control.send(json.dumps({'up': os.getpid()}).encode())
     while True:
