@@ -7,6 +7,7 @@ const fs = require('fs')
 const path = require('path')
 const util = require('util')
 const Module = require('module')
+const { syncBuiltinESMExports } = Module
 
 const NOT_JSON = 'The action did not produce a valid JSON or JSON Array response: '
 const FAILED = 'Initialization has failed due to: '
@@ -160,15 +161,36 @@ function setEnvironment (init) {
   if (init.provideKey && env.ROUSE_TOKEN) env.__OW_API_KEY = 'instance:' + env.ROUSE_TOKEN
 }
 
+// ownEnvironment puts an object in the place of process.env and returns what is
+// below it, where values can be changed with each event: the C library keeps for
+// ever whatever the real one was given. What the code sets goes there as well.
+function ownEnvironment () {
+  const real = process.env
+  const env = { ...real }
+  const set = (target, key, value) => {
+    target[key] = String(value)
+    if (typeof key === 'string') real[key] = value
+    return true
+  }
+  process.env = new Proxy(env, {
+    set,
+    defineProperty: (target, key, { value }) => set(target, key, value),
+    deleteProperty: (target, key) => delete target[key] && delete real[key]
+  })
+  syncBuiltinESMExports()
+  return env
+}
+
 // load returns what answers the events of the code in the folder root.
 exports.load = async function (start, load, root) {
-  const env = process.env
+  let env = {}
   let initialized = root === __dirname // for nobody
   let main = args => args
 
   async function initialize (init) {
     initialized = true
     setEnvironment(init)
+    env = ownEnvironment()
     offer()
     try {
       main = await find(root, init.main, load)

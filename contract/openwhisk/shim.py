@@ -8,6 +8,7 @@ is not the activation's; for a program, lines of the ActionLoop protocol.
 
 This file is for Python 2.7 as well as 3.
 """
+import ctypes
 import errno
 import fcntl
 import glob
@@ -73,6 +74,36 @@ async def finish(awaitable):
 ''')
 
 
+class Variable(object):
+    """An environment variable that each event has another value of. The C
+    library keeps for ever whatever setenv was given, so it is given one buffer,
+    in which the value is written."""
+
+    def __init__(self, name, size):
+        self.name, self.size = name, size
+        head = (name + '=').encode('ascii')
+        self.buffer = ctypes.create_string_buffer(head, len(head) + size + 1)
+        self.at = ctypes.addressof(self.buffer) + len(head)
+        self.known = None
+
+    def attach(self):
+        """Puts the variable into the environment."""
+        environ[self.name] = ''
+        self.known = getattr(environ, '_data', None) or environ.data
+        self.key = next(k for k in self.known if k in (self.name, self.name.encode('ascii')))
+        LIBC.putenv(ctypes.c_void_p(ctypes.addressof(self.buffer)))
+
+    def set(self, value):
+        raw = value.encode('utf-8')[:self.size]
+        self.known[self.key] = raw if isinstance(self.key, bytes) else value
+        ctypes.memmove(self.at, raw + b'\0', len(raw) + 1)
+
+
+LIBC = ctypes.CDLL(None)
+# They are never freed: an environment may still name them.
+ACTIVATION, TRANSACTION, DEADLINE = Variable('__OW_ACTIVATION_ID', 64), Variable('__OW_TRANSACTION_ID', 256), Variable('__OW_DEADLINE', 32)
+
+
 class Action(object):
     """Answers events with the code that the first of them describes."""
 
@@ -80,11 +111,14 @@ class Action(object):
         self.code = code
         self.run = self.initialize
         self.function = None
+        self.attached = False  # the variables of events are in the environment
         self.is_async = True  # the code is to be loaded in the main thread
 
     def __call__(self, payload, http, context):
-        environ['__OW_ACTIVATION_ID'] = environ['__OW_TRANSACTION_ID'] = context.activation
-        environ['__OW_DEADLINE'] = str(int(context.deadline))
+        if self.attached:
+            ACTIVATION.set(context.activation)
+            TRANSACTION.set(context.activation)
+            DEADLINE.set(str(int(context.deadline)))
         return self.run(payload)
 
     def call(self, payload):
@@ -92,7 +126,8 @@ class Action(object):
         try:
             arguments = payload.decode('utf-8')
             if arguments[0] == '"':
-                environ['__OW_TRANSACTION_ID'], end = raw_decode(arguments)
+                transaction, end = raw_decode(arguments)
+                TRANSACTION.set(transaction)
                 arguments = arguments[end:]
             arguments = decode(arguments)
         except (ValueError, RuntimeError):  # numbers too long, too many brackets
@@ -110,8 +145,6 @@ class Action(object):
     def initialize(self, payload):
         """Loads the code; the answer says how that went."""
         init = decode(payload.decode('utf-8'))
-        for name in ('__OW_ACTIVATION_ID', '__OW_TRANSACTION_ID', '__OW_DEADLINE'):
-            del environ[name]
         for name, value in init['env'].items():
             environ[str(name)] = str(value)
         if 'ROUSE_API' in environ:
@@ -131,6 +164,9 @@ class Action(object):
             told = worker.failure(e)
             sys.stderr.write(told['stack'])
             return {'ok': False, 'message': FAILED + '%s: %s' % (told['type'], told['message']), 'stack': told['stack']}
+        for variable in (ACTIVATION, TRANSACTION, DEADLINE):
+            variable.attach()
+        self.attached = True
         return {'ok': True}
 
     def use(self, function):
@@ -362,7 +398,7 @@ class Once(object):
 
     def run(self, payload):
         event = decode(payload.decode('utf-8'))
-        environ['__OW_TRANSACTION_ID'] = event['transaction_id']
+        TRANSACTION.set(event['transaction_id'])
         arguments = json.dumps(event['value'])
         args = [self.file, arguments] if len(arguments) <= MAX_ARGUMENT else [self.file]
         out = Lines(1, hold=True)
