@@ -52,10 +52,16 @@ func openQueue(t *testing.T, dir string) (q rouse.Queue, done func()) {
 
 func newWorld(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activation, error)) *world {
 	t.Helper()
+	return newWorldOf(t, dir, do, time.Minute) // longer than any test: only what is said to is run twice
+}
+
+// newWorldOf is newWorld with leases of a length.
+func newWorldOf(t *testing.T, dir string, do func(rouse.Invocation) (rouse.Activation, error), lease time.Duration) *world {
+	t.Helper()
 	q, closeQueue := openQueue(t, dir)
 	w := &world{do: do, news: make(chan struct{}, 1000),
 		f: rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "f"}, Version: 1, Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Millisecond)}}}
-	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: q, Registry: w, Invoker: w, Settle: func(context.Context) {}, Lease: 300 * time.Millisecond,
+	w.Dispatcher = NewDispatcher(DispatcherConfig{Queue: q, Registry: w, Invoker: w, Settle: func(context.Context) {}, Lease: lease,
 		Poll: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -219,10 +225,10 @@ func TestWhatAKilledServerHadBegunRunsAgain(t *testing.T) {
 }
 
 func TestALongRunKeepsItsLease(t *testing.T) {
-	w := newWorld(t, t.TempDir(), func(rouse.Invocation) (rouse.Activation, error) {
-		time.Sleep(time.Second) // more than three leases
+	w := newWorldOf(t, t.TempDir(), func(rouse.Invocation) (rouse.Activation, error) {
+		time.Sleep(4 * time.Second) // some leases
 		return answered(rouse.Invocation{})
-	})
+	}, 1500*time.Millisecond)
 	w.accept(t, 1, 1)
 	w.await(t, 1)
 	w.settled(t, 0)
