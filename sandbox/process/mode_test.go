@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	contracthttp "github.com/rouse-run/rouse/contract/http"
@@ -357,4 +358,22 @@ func testACrowdSharesTheEnd(t *testing.T, d *process.Driver) {
 		})
 	}
 	wg.Wait()
+}
+
+// A program may be open for writing for a moment in a process that was forked
+// while it was unpacked.
+func TestAnExecutableThatIsStillOpen(t *testing.T) { each(t, testAnExecutableThatIsStillOpen) }
+
+func testAnExecutableThatIsStillOpen(t *testing.T, d *process.Driver) {
+	dir := code(t, map[string]string{"run": "#!/bin/sh\necho fine\n"})
+	f, err := os.OpenFile(filepath.Join(dir, "run"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { _ = f.Close() })
+	h := under(t, d, stdio.Contract{}, rouse.Function{Runtime: "executable", Handler: "run", Contract: "stdio"}, dir)
+	a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id"})
+	if err != nil || a.Status != rouse.StatusAnswered || string(a.Result) != "fine\n" {
+		t.Errorf("%v %+v %q %q", err, a, a.Result, h.printed())
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -336,7 +337,17 @@ func become(plan Plan, start Start) error {
 			return fmt.Errorf("load seccomp filter: %w", err)
 		}
 	}
-	if err := syscall.Exec(path, start.Args, start.Env); err != nil {
+	err = syscall.Exec(path, start.Args, start.Env)
+	// Where the file was written just now, a process that was forked meanwhile may
+	// have it open still: until it executes something itself, which it does at once.
+	for range 200 {
+		if err != syscall.ETXTBSY {
+			break
+		}
+		time.Sleep(5 * time.Millisecond) // nothing tells of it
+		err = syscall.Exec(path, start.Args, start.Env)
+	}
+	if err != nil {
 		return fmt.Errorf("run %s: %w", start.Args[0], err)
 	}
 	return nil
