@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -227,7 +228,7 @@ func (n *Node) Addr() string { return n.listener.Addr().String() }
 // Describe says what the node is and how it does.
 func (n *Node) Describe() rouse.Node {
 	instances, memory := n.pool.Usage()
-	return rouse.Node{Version: n.Version, Started: n.started, Isolation: n.processes.Isolation(), Network: n.processes.Isolation() == process.Namespaces, Runtimes: append(n.processes.Runtimes(), n.modules.Runtimes()...),
+	return rouse.Node{Version: n.Version, Started: n.started, Isolation: n.processes.Isolation(), Network: n.processes.Isolation() == process.Namespaces, Runtimes: slices.Concat(n.processes.Runtimes(), n.modules.Runtimes()),
 		Defaults: n.Defaults, Instances: instances, Memory: memory, Budget: n.Memory}
 }
 

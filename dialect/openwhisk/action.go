@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/contract/openwhisk"
@@ -44,10 +43,8 @@ func (a *action) native() bool { return a.f.Notes[Name] == nil }
 // actionOf reads what a Function is as an action; one that was deployed natively
 // is one as well.
 func (d *Door) actionOf(f rouse.Function) (*action, error) {
-	if known, ok := d.actions.Load(f.Ref); ok {
-		if a := known.(*action); a.f.Version == f.Version && a.f.Created.Equal(f.Created) {
-			return a, nil
-		}
+	if a := d.actions.get(f.Ref); a != nil && a.f.Version == f.Version && a.f.Created.Equal(f.Created) {
+		return a, nil
 	}
 	a := &action{path: pathOf(f.Ref), f: f}
 	if raw := f.Notes[Name]; raw != nil {
@@ -60,7 +57,7 @@ func (d *Door) actionOf(f rouse.Function) (*action, error) {
 		a.Annotations = pairs{text("exec", a.Kind)}
 	}
 	a.final = a.Annotations.is("final")
-	d.actions.Store(f.Ref, a)
+	d.actions.add(a)
 	return a, nil
 }
 
@@ -105,19 +102,6 @@ func (a *action) seen(code *string) actionSeen {
 	return s
 }
 
-// locks let one change of a name happen at a time.
-type locks [64]sync.Mutex
-
-func (l *locks) hold(key string) (release func()) {
-	h := uint32(2166136261)
-	for i := range len(key) {
-		h = (h ^ uint32(key[i])) * 16777619
-	}
-	m := &l[h%uint32(len(l))]
-	m.Lock()
-	return m.Unlock
-}
-
 // actionPath is what the path of a request names, in one's own namespace.
 func (c *call) actionPath() (path, error) {
 	ns, err := c.mine()
@@ -140,8 +124,7 @@ func (d *Door) putAction(c *call) error {
 		return err
 	}
 	defer d.locks.hold(p.String())()
-	pk, err := d.home(c.r.Context(), p)
-	if err != nil {
+	if _, err := d.home(c.r.Context(), p); err != nil {
 		return err
 	}
 	old, err := d.existing(c.r.Context(), p)
@@ -160,7 +143,7 @@ func (d *Door) putAction(c *call) error {
 	if err != nil {
 		return err
 	}
-	if a, err = d.deploy(c.r.Context(), a, pk.Parameters, code); err != nil {
+	if a, err = d.place(c.r.Context(), a, code); err != nil {
 		return err
 	}
 	var shown *string
@@ -168,6 +151,19 @@ func (d *Door) putAction(c *call) error {
 		shown = in.Exec.Code
 	}
 	return c.answer(http.StatusOK, a.seen(shown))
+}
+
+// place deploys an action in its package, which is neither removed nor changed
+// meanwhile.
+func (d *Door) place(ctx context.Context, a *action, code []byte) (*action, error) {
+	if a.path.pack != "" {
+		defer d.locks.hold(a.path.where())()
+	}
+	pk, err := d.home(ctx, a.path)
+	if err != nil {
+		return nil, err
+	}
+	return d.deploy(ctx, a, pk.Parameters, code)
 }
 
 // home is the package that an action is to lie in; the zero one where in none.
@@ -196,7 +192,11 @@ func (d *Door) existing(ctx context.Context, p path) (*action, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.actionOf(f)
+	a, err := d.actionOf(f)
+	if err != nil || a.Of != nil { // a copy is left where its binding was removed while somebody used it
+		return nil, err
+	}
+	return a, nil
 }
 
 // edit makes of old, which may be nil, what in asks for, and packs its code; nil
@@ -375,7 +375,7 @@ func (d *Door) deleteAction(c *call) error {
 	if err := d.Registry.Remove(c.r.Context(), a.f.Ref); err != nil {
 		return err
 	}
-	d.actions.Delete(a.f.Ref)
+	d.actions.drop(a.f.Ref)
 	return c.answer(http.StatusOK, a.seen(nil))
 }
 
@@ -454,6 +454,9 @@ func (d *Door) listPackaged(c *call) error {
 	at := path{ns: ns, pack: name}
 	if pk.Binding != nil {
 		at = pk.Binding.path()
+		if _, err := d.provider(c.r.Context(), ns, pk); err != nil {
+			return err
+		}
 	}
 	all, err := d.functions(c.r.Context(), at.ns)
 	if err != nil {

@@ -336,7 +336,7 @@ func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
 		if err != nil || n < 0 {
 			return s, refuse(http.StatusBadRequest, "The query parameter '%s' was malformed:\nParameter is not a valid value for epoch seconds: %s", name, text)
 		}
-		*at = time.UnixMilli(n)
+		*at = time.UnixMilli(min(n, lastMillis))
 		if name == "upto" {
 			*at = at.Add(time.Millisecond) // it includes that one
 		}
@@ -353,6 +353,13 @@ func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
 	}
 	return s, nil
 }
+
+// maxSkip is how many activations can be skipped: more are not kept.
+const maxSkip = 1 << 40
+
+// lastMillis is the last time that activations can be looked for by, in 2262: ms
+// since 1970.
+const lastMillis = (1<<63-1)/1_000_000 - 1
 
 // pageOf is how many activations are read at once.
 const pageOf = 1000
@@ -387,7 +394,7 @@ func (d *Door) listActivations(c *call) error {
 		return err
 	}
 	ctx := c.r.Context()
-	want, n := s.page.skip+s.page.limit, 0
+	want, n := min(s.page.skip, maxSkip)+s.page.limit, 0
 	var found []rouse.Activation
 	names := s.names
 	if names == nil {
@@ -401,8 +408,9 @@ func (d *Door) listActivations(c *call) error {
 			if s.page.count {
 				return true
 			}
-			found = append(found, a)
-			of++
+			if of++; len(names) > 1 || of > s.page.skip { // of two, those before are not known yet
+				found = append(found, a)
+			}
 			return of < want
 		})
 		if err != nil {
@@ -413,7 +421,9 @@ func (d *Door) listActivations(c *call) error {
 		return c.answer(http.StatusOK, map[string]int{"activations": max(0, n-s.page.skip)})
 	}
 	slices.SortStableFunc(found, func(a, b rouse.Activation) int { return cmp.Compare(b.ID, a.ID) })
-	found = found[min(s.page.skip, len(found)):]
+	if len(names) > 1 {
+		found = found[min(s.page.skip, len(found)):]
+	}
 	found = found[:min(s.page.limit, len(found))]
 	list := make([]activationSeen, len(found))
 	for i, act := range found {

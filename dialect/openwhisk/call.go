@@ -234,8 +234,12 @@ func (c *call) rest(collection string) string {
 	return name
 }
 
-// maxBody bounds a request: code of 48 MB in base64, and what is around it.
-const maxBody = 72 << 20
+// Bounds of requests: maxBody of those with code, of 48 MB in base64 and what is
+// around it, and maxEntity of others. Bytes.
+const (
+	maxBody   = 72 << 20
+	maxEntity = 2*maxPairsText + 1<<20
+)
 
 // read decodes the body, bounded by most bytes, into v.
 func (c *call) read(v any, most int64) error {
@@ -247,6 +251,9 @@ func (c *call) read(v any, most int64) error {
 		return nil
 	}
 	if err := json.Unmarshal(b, v); err != nil {
+		if r, ok := errors.AsType[*refusal](err); ok {
+			return r
+		}
 		return refuse(http.StatusBadRequest, "The request content was malformed:\n%s", jsonReason(err))
 	}
 	return nil

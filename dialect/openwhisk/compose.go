@@ -36,7 +36,6 @@ func (d *Door) setComponents(ctx context.Context, a *action, components []string
 	if len(components) == 0 {
 		return refuse(http.StatusBadRequest, "No component specified for the sequence.")
 	}
-	n := 0
 	for _, name := range components {
 		p, err := parseQualified(a.path.ns, name)
 		if err != nil {
@@ -47,21 +46,28 @@ func (d *Door) setComponents(ctx context.Context, a *action, components []string
 		}
 		a.Components = append(a.Components, "/"+p.String())
 	}
-	return d.count(ctx, a.path, a.path.ns, a.Components, &n)
+	return (&counting{Door: d, self: a.path}).add(ctx, a.Components)
 }
 
-// count counts the components of a sequence and of those in it, and refuses one
-// that comes back to itself.
-func (d *Door) count(ctx context.Context, self path, own rouse.Namespace, components []string, n *int) error {
+// counting counts the components of a sequence and of those in it, and refuses
+// one that comes back to itself. Those in it may do so as well, where two were
+// changed at once or by way of a binding, and so they are counted, too.
+type counting struct {
+	*Door
+	self             path
+	plain, sequences int
+}
+
+func (d *counting) add(ctx context.Context, components []string) error {
 	for _, name := range components {
-		p, err := parseQualified(own, name)
+		p, err := parseQualified(d.self.ns, name)
 		if err != nil {
 			return err
 		}
-		if p == self {
+		if p == d.self {
 			return refuse(http.StatusBadRequest, "Sequence may not refer to itself.")
 		}
-		c, err := d.find(ctx, own, p)
+		c, err := d.find(ctx, d.self.ns, p)
 		if err != nil {
 			if refusalOf(err).status == http.StatusNotFound {
 				return refuse(http.StatusBadRequest, "Sequence component does not exist.")
@@ -69,15 +75,17 @@ func (d *Door) count(ctx context.Context, self path, own rouse.Namespace, compon
 			return err
 		}
 		if c.Kind == kindSequence {
-			err = d.count(ctx, self, own, c.Components, n)
+			d.sequences++
 		} else {
-			*n++
+			d.plain++
 		}
-		if err != nil {
-			return err
-		}
-		if *n > maxComponents {
+		if d.plain > maxComponents || d.sequences > maxComponents*maxDepth {
 			return refuse(http.StatusBadRequest, "Too many actions in the sequence.")
+		}
+		if c.Kind == kindSequence {
+			if err := d.add(ctx, c.Components); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -117,7 +125,7 @@ func (d *Door) component(ctx context.Context, by rouse.Invocation, invoker rouse
 	if err != nil && act.ID == "" {
 		return act, err
 	}
-	log(rouse.Line{Time: time.Now(), Stream: rouse.Stdout, Text: act.ID})
+	log(rouse.Line{Time: d.Now(), Stream: rouse.Stdout, Text: act.ID})
 	return act, nil
 }
 

@@ -18,8 +18,9 @@ type documents[T any] struct {
 	// prepare, where not nil, is called before those of a namespace are read.
 	prepare func(ctx context.Context, ns rouse.Namespace) error
 
-	mu    sync.RWMutex
-	known map[rouse.Namespace]map[string]stored[T] // guarded by mu; whole namespaces
+	mu      sync.RWMutex
+	known   map[rouse.Namespace]map[string]stored[T] // guarded by mu; whole namespaces, none that is empty
+	changes int                                      // guarded by mu; how many there were
 }
 
 // maxKnown is how many namespaces are kept in memory, of one kind.
@@ -39,12 +40,11 @@ func (d *documents[T]) all(ctx context.Context, ns rouse.Namespace) (map[string]
 	}
 	d.mu.RLock()
 	all, ok := d.known[ns]
+	changes := d.changes
 	d.mu.RUnlock()
 	if ok {
 		return all, nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	docs, err := d.meta.List(ctx, rouse.DocQuery{Kind: d.kind, Namespace: ns})
 	if err != nil {
 		return nil, err
@@ -57,11 +57,29 @@ func (d *documents[T]) all(ctx context.Context, ns rouse.Namespace) (map[string]
 		}
 		all[doc.Ref.Name] = s
 	}
-	if d.known == nil || len(d.known) >= maxKnown { // anybody may ask for any namespace
+	if len(all) > 0 { // anybody may ask for any namespace
+		d.keep(ns, all, changes)
+	}
+	return all, nil
+}
+
+// keep keeps what was read of a namespace, unless something has changed since.
+func (d *documents[T]) keep(ns rouse.Namespace, all map[string]stored[T], changes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.changes != changes {
+		return
+	}
+	if d.known == nil {
 		d.known = map[rouse.Namespace]map[string]stored[T]{}
 	}
+	for other := range d.known { // any one of them
+		if len(d.known) < maxKnown {
+			break
+		}
+		delete(d.known, other)
+	}
 	d.known[ns] = all
-	return all, nil
 }
 
 // get returns one; ok is false where there is none.
@@ -84,12 +102,13 @@ func (d *documents[T]) remove(ctx context.Context, ns rouse.Namespace, name stri
 	return d.change(ctx, rouse.Change{Kind: d.kind, Ref: rouse.Ref{Namespace: ns, Name: name}, Revision: revision})
 }
 
-// change forgets the namespace before and after: who reads meanwhile may learn
-// what is no longer so.
+// change forgets the namespace, and what is being read: that may be what is no
+// longer so.
 func (d *documents[T]) change(ctx context.Context, c rouse.Change) error {
 	err := d.meta.Apply(ctx, []rouse.Change{c})
 	d.mu.Lock()
 	delete(d.known, c.Ref.Namespace)
+	d.changes++
 	d.mu.Unlock()
 	return err
 }

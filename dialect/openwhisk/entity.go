@@ -38,6 +38,15 @@ func (kv *keyValue) UnmarshalJSON(b []byte) error {
 // pairs are parameters or annotations, none of which has the key of another.
 type pairs []keyValue
 
+// UnmarshalJSON reads pairs, as far as there are not so many that reading them
+// would take the server's memory.
+func (p *pairs) UnmarshalJSON(b []byte) error {
+	if len(b) > maxPairsText {
+		return refuse(http.StatusRequestEntityTooLarge, "parameters or annotations larger than allowed: %d > %d bytes.", len(b), maxPairs)
+	}
+	return json.Unmarshal(b, (*[]keyValue)(p))
+}
+
 // get returns the value of a key; nil where there is none.
 func (p pairs) get(key string) json.RawMessage {
 	if i := slices.IndexFunc(p, func(kv keyValue) bool { return kv.Key == key }); i >= 0 {
@@ -70,10 +79,15 @@ func (p pairs) text(key string) string {
 // with returns p with those of others added or, where a key is there, in place.
 func (p pairs) with(others ...keyValue) pairs {
 	all := slices.Clone(p)
+	at := make(map[string]int, len(all)+len(others)) // there may be very many
+	for i, kv := range all {
+		at[kv.Key] = i
+	}
 	for _, kv := range others {
-		if i := slices.IndexFunc(all, func(have keyValue) bool { return have.Key == kv.Key }); i >= 0 {
+		if i, ok := at[kv.Key]; ok {
 			all[i] = kv
 		} else {
+			at[kv.Key] = len(all)
 			all = append(all, kv)
 		}
 	}
@@ -82,7 +96,11 @@ func (p pairs) with(others ...keyValue) pairs {
 
 // without returns p without the keys.
 func (p pairs) without(keys ...string) pairs {
-	return slices.DeleteFunc(slices.Clone(p), func(kv keyValue) bool { return slices.Contains(keys, kv.Key) })
+	gone := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		gone[key] = true
+	}
+	return slices.DeleteFunc(slices.Clone(p), func(kv keyValue) bool { return gone[kv.Key] })
 }
 
 func text(key, value string) keyValue {
@@ -99,8 +117,12 @@ func (p pairs) size() int {
 	return n
 }
 
-// maxPairs bounds the parameters, or annotations, of an entity: bytes.
-const maxPairs = 1 << 20
+// maxPairs bounds the parameters, or annotations, of an entity, and maxPairsText
+// the JSON that they come in: bytes.
+const (
+	maxPairs     = 1 << 20
+	maxPairsText = 8 * maxPairs
+)
 
 func checkPairs(what string, p pairs) error {
 	if n := p.size(); n > maxPairs {

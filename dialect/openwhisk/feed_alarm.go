@@ -95,6 +95,9 @@ func (a alarmFeed) date(p parameters, name string, start json.RawMessage) (json.
 	return v, nil
 }
 
+// maxMinutes is about a hundred years.
+const maxMinutes = 100 * 366 * 24 * 60
+
 // minutes reads the length of an interval.
 func minutes(p parameters) (int, error) {
 	text := p.text("minutes")
@@ -102,6 +105,8 @@ func minutes(p parameters) (int, error) {
 	switch {
 	case err != nil || n != float64(int(n)):
 		return 0, refuse(http.StatusBadRequest, "the minutes parameter must be an integer")
+	case n > maxMinutes:
+		return 0, refuse(http.StatusBadRequest, "the minutes parameter must be at most %d", maxMinutes)
 	case n <= 0:
 		return 0, refuse(http.StatusBadRequest, "the minutes parameter must be an integer greater than zero")
 	}
@@ -235,7 +240,7 @@ func (a alarmFeed) create(ctx context.Context, o order) (any, error) {
 		err = a.set(ctx, o, al, false)
 	}
 	if err == nil && al.deletes() {
-		err = a.attach(ctx, o.ns, o.name) // so that it is seen to fire, also without a rule
+		err = a.attached(ctx, o.ns, o.name) // so that it is seen to fire, also without a rule
 	}
 	return success, err
 }
@@ -321,7 +326,7 @@ func (a alarmFeed) update(ctx context.Context, o order, f feed) error {
 	if err := a.set(ctx, o, al, false); err != nil || !al.deletes() {
 		return err
 	}
-	return a.attach(ctx, o.ns, o.name)
+	return a.attached(ctx, o.ns, o.name)
 }
 
 // change changes one thing of an alarm.
@@ -409,6 +414,7 @@ func (d *Door) keeps(ctx context.Context, ns rouse.Namespace, trigger string) (b
 // removeTrigger takes a trigger away, with its rules or so that they lead nowhere.
 func (d *Door) removeTrigger(ctx context.Context, t event.Trigger, withRules bool) error {
 	ns, name := t.Namespace, decode(t.Name)
+	defer d.holdRules(ns, name)()
 	rules, err := d.rulesOf(ctx, ns, name)
 	if err != nil {
 		return err

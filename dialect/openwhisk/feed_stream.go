@@ -54,7 +54,7 @@ func (s streamFeed) create(ctx context.Context, o order) (any, error) {
 	if err := s.Door.native(ctx, o, kindManual, struct{}{}, feed{Stream: &f}); err != nil {
 		return nil, err
 	}
-	err := s.attach(ctx, o.ns, o.name)
+	err := s.attached(ctx, o.ns, o.name)
 	if err == nil {
 		_, err = s.Rules.SetRule(ctx, event.Rule{Ref: streamRule(o.ns, o.name), On: event.On{Stream: name}, To: event.Target{Function: handOver(o.ns, o.name).Name},
 			Batch: &event.Batch{Size: streamBatch, Bytes: streamBytes}, Retry: event.Retry{Retry: rouse.Retry{Attempts: 20}}})

@@ -38,10 +38,15 @@ import (
 type probe struct {
 	mu  sync.Mutex
 	ran map[string][]string // guarded by mu; by the action's name
+
+	gate chan struct{} // where not nil, actions end when it can be received from
 }
 
 // Handle implements rouse.Handler.
 func (p *probe) Handle(_ context.Context, f rouse.Function, in rouse.Invocation, _ func(rouse.Line)) (rouse.Answer, error) {
+	if p.gate != nil {
+		<-p.gate
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ran[f.Name] = append(p.ran[f.Name], fmt.Sprintf("%s %s", time.Now().UTC().Format(time.TimeOnly), in.Event.Data))
@@ -62,13 +67,13 @@ func (p *probe) seen(name string) []string {
 type platform struct {
 	*Door
 	probe
-	t     *testing.T
+	t     testing.TB
 	rules *engine.Engine
 	keys  map[rouse.Namespace]rouse.AccessKey
 	stop  func()
 }
 
-func newPlatform(t *testing.T) *platform {
+func newPlatform(t testing.TB) *platform {
 	t.Helper()
 	p := &platform{t: t, probe: probe{ran: map[string][]string{}}, keys: map[rouse.Namespace]rouse.AccessKey{}}
 	ctx, dir := t.Context(), t.TempDir()
@@ -188,11 +193,17 @@ func (p *platform) fed(trigger, feed string, given fields) {
 // lead makes a rule from a trigger to a probe of its name.
 func (p *platform) lead(trigger string) {
 	p.t.Helper()
-	f := rouse.Function{Ref: rouse.Ref{Namespace: rouse.DefaultNamespace, Name: "probe-" + trigger}, Contract: "probe", Runtime: "probe", Handler: "probe"}
+	p.probes("probe-" + trigger)
+	p.must(rouse.DefaultNamespace, "PUT", "_/rules/rule-"+trigger, fields{"trigger": "/_/" + trigger, "action": "/_/probe-" + trigger})
+}
+
+// probes makes a probe of a name.
+func (p *platform) probes(name string) {
+	p.t.Helper()
+	f := rouse.Function{Ref: rouse.Ref{Namespace: rouse.DefaultNamespace, Name: name}, Contract: "probe", Runtime: "probe", Handler: "probe"}
 	if _, err := p.Registry.Deploy(p.t.Context(), f, nil, nil); err != nil {
 		p.t.Fatal(err)
 	}
-	p.must(rouse.DefaultNamespace, "PUT", "_/rules/rule-"+trigger, fields{"trigger": "/_/" + trigger, "action": "/_/probe-" + trigger})
 }
 
 // want compares what the action of a trigger was given since the last call.

@@ -61,12 +61,9 @@ func (d *Door) copied(ctx context.Context, own rouse.Namespace, p path, ref rous
 	o := origin{}
 	if pk.Binding != nil {
 		from = path{rouse.Namespace(pk.Binding.Namespace), pk.Binding.Name, p.name}
-		provider, _, ok, err := d.packages.get(ctx, from.ns, from.pack)
+		provider, err := d.provider(ctx, p.ns, pk)
 		if err != nil {
 			return nil, err
-		}
-		if !ok || from.ns != p.ns && !provider.Publish {
-			return nil, d.hidden(own, from)
 		}
 		around = merged(provider.Parameters, pk.Parameters)
 		o.Bound, o.Binding = pk.Updated, &pathLike{string(p.ns), p.pack}
@@ -81,11 +78,22 @@ func (d *Door) copied(ctx context.Context, own rouse.Namespace, p path, ref rous
 	if have, err := d.copyOf(ctx, ref); err != nil || have != nil && have.Of.same(o) {
 		return have, err
 	}
-	defer d.locks.hold(ref.String())()
+	defer d.locks.hold("copy " + ref.String())()
 	if have, err := d.copyOf(ctx, ref); err != nil || have != nil && have.Of.same(o) {
 		return have, err // somebody has made it meanwhile
 	}
 	return d.copy(ctx, f, ref, around, o)
+}
+
+// provider is the package that a binding in a namespace leads to, as long as it
+// is shared.
+func (d *Door) provider(ctx context.Context, ns rouse.Namespace, binding pack) (pack, error) {
+	at := binding.Binding.path()
+	p, _, ok, err := d.packages.get(ctx, at.ns, at.pack)
+	if err == nil && (!ok || at.ns != ns && !p.Publish) {
+		err = d.hidden(ns, at)
+	}
+	return p, err
 }
 
 // copyOf is the copy that is there; nil where there is none.

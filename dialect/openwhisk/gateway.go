@@ -123,7 +123,7 @@ type apiBody struct {
 
 func (d *Door) createAPI(c *call) error {
 	var in apiBody
-	if err := c.read(&in, maxBody); err != nil {
+	if err := c.read(&in, maxEntity); err != nil {
 		return err
 	}
 	ns := c.own()

@@ -112,29 +112,26 @@ func (d *Door) invokeAction(c *call) error {
 	if err != nil {
 		return err
 	}
-	quota, err := d.quota(ctx, c.own())
-	if err != nil {
-		return err
-	}
-	done, err := d.throttle.invoke(c.own(), quota)
+	at, err := d.admit(ctx, c.own())
 	if err != nil {
 		return err
 	}
 	in := rouse.Invocation{ID: d.NewID(), Function: a.f.Ref, Event: rouse.Event{Data: args}}
 	blocking, result := flags(c.r.URL.RawQuery)
 	if !blocking {
-		defer done()
 		if _, err := d.Acceptor.Accept(ctx, []rouse.Invocation{in}); err != nil {
+			at.free()
 			return err
 		}
+		at.keep(in)
 		return c.accepted(in.ID)
 	}
 	wait, err := d.waitOf(c.r)
 	if err != nil {
-		done()
+		at.free()
 		return err
 	}
-	got, ok := d.await(ctx, a, in, wait, done)
+	got, ok := d.await(ctx, a, in, wait, at)
 	switch {
 	case !ok:
 		return c.accepted(in.ID)
@@ -175,16 +172,16 @@ type outcome struct {
 }
 
 // await runs an invocation and waits for its end; ok is false where that takes
-// longer. Then, too, it runs to its end. Done is called then.
-func (d *Door) await(ctx context.Context, a *action, in rouse.Invocation, wait time.Duration, done func()) (got outcome, ok bool) {
+// longer. Then, too, it runs to its end, when its slot is freed.
+func (d *Door) await(ctx context.Context, a *action, in rouse.Invocation, wait time.Duration, at slot) (got outcome, ok bool) {
 	if time.Duration(a.f.Limits.Timeout) <= wait { // it ends in time by itself
-		defer done()
+		defer at.free()
 		got.Activation, got.err = d.Invoker.Invoke(ctx, in)
 		return got, true
 	}
 	ended := make(chan outcome, 1)
 	go func() {
-		defer done()
+		defer at.free()
 		var o outcome
 		o.Activation, o.err = d.Invoker.Invoke(ctx, in)
 		ended <- o

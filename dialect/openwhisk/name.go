@@ -71,7 +71,18 @@ func checkName(s string) error {
 	if !wellFormed.MatchString(s) {
 		return refuse(http.StatusBadRequest, "The name of the entity contains illegal characters.")
 	}
+	if n := len(encode(s)); n > maxSpelled {
+		return tooLong(n, maxSpelled)
+	}
 	return nil
+}
+
+// maxSpelled bounds a name as it is spelled for the platform, with room for what
+// sets it apart: a package, a namespace.
+const maxSpelled = 580
+
+func tooLong(n, most int) error {
+	return refuse(http.StatusBadRequest, "The name of the entity is too long: %d > %d, where what is no letter of A to Z, digit, '.', '_' or '-' counts three times.", n, most)
 }
 
 // parse reads NAME or PACKAGE/NAME of a namespace.
@@ -83,7 +94,13 @@ func parse(ns rouse.Namespace, s string) (path, error) {
 			return p, err
 		}
 	}
-	return p, checkName(p.name)
+	if err := checkName(p.name); err != nil {
+		return p, err
+	}
+	if name := p.ref().Name; rouse.CheckFunction(name) != nil { // of its spelling, only the length can be wrong
+		return p, tooLong(len(name), maxSpelled)
+	}
+	return p, nil
 }
 
 // parseQualified reads /NS/NAME or /NS/PACKAGE/NAME; "_" is own, as is a name

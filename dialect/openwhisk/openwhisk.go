@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -66,7 +65,7 @@ type Door struct {
 	rules    documents[rule]
 	apis     documents[api]
 	feeds    documents[feed]
-	actions  sync.Map // of *action by rouse.Ref
+	actions  actions
 	system   system
 	ours     *http.Client // for the GitHub that the operator named
 	theirs   *http.Client // for those that users name
@@ -131,8 +130,8 @@ func (d *Door) routes() {
 		"GET /{$}":        d.getServer,
 		"GET /api/v1":     d.getAPI,
 		"GET /api/v1/{$}": d.getAPI,
-		"/api/v1/web/":    d.web,
-		"/api/v1/web/whisk.system/apimgmt/{name}": d.manage,
+		prefixWeb:         d.web,
+		prefixWeb + "whisk.system/apimgmt/{name}": d.manage,
 		prefixGateway:          d.gateway,
 		"GET /ping":            d.ping,
 		"GET /api/v1/api-docs": d.getSwagger,
@@ -190,7 +189,12 @@ func reading(service string, h func(*call) error) func(*call) error {
 
 // ServeHTTP implements http.Handler. Invocations, which are what is asked for
 // most, need not be looked for among the patterns.
+// The paths of web actions are theirs, and so not to be cleaned.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, prefixWeb) && !strings.HasPrefix(r.URL.Path, prefixWeb+"whisk.system/apimgmt/") {
+		d.serve(&call{w: w, r: r}, d.web)
+		return
+	}
 	if r.Method == http.MethodPost {
 		if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/namespaces/"); ok {
 			ns, rest, _ := strings.Cut(rest, "/")

@@ -91,7 +91,7 @@ func (d *Door) putPackage(c *call) error {
 		return refuse(http.StatusBadRequest, "Package name 'default' is reserved.")
 	}
 	var in packBody
-	if err := c.read(&in, maxBody); err != nil {
+	if err := c.read(&in, maxEntity); err != nil {
 		return err
 	}
 	ctx := c.r.Context()
@@ -227,7 +227,7 @@ func (d *Door) getPackage(c *call) error {
 	at := path{ns: ns, pack: name}
 	if p.Binding != nil {
 		at = p.Binding.path()
-		provider, _, _, err := d.packages.get(c.r.Context(), at.ns, at.pack)
+		provider, err := d.provider(c.r.Context(), ns, p)
 		if err != nil {
 			return err
 		}
@@ -284,7 +284,7 @@ func (d *Door) deletePackage(c *call) error {
 		if err := d.Registry.Remove(ctx, f); err != nil && rouse.KindOf(err) != rouse.NotFound {
 			return err
 		}
-		d.actions.Delete(f)
+		d.actions.drop(f)
 	}
 	if err := d.packages.remove(ctx, ns, name, revision); err != nil {
 		return err

@@ -93,7 +93,7 @@ func (d *Door) putRule(c *call) error {
 		return err
 	}
 	var in ruleBody
-	if err := c.read(&in, maxBody); err != nil {
+	if err := c.read(&in, maxEntity); err != nil {
 		return err
 	}
 	ctx := c.r.Context()
@@ -130,10 +130,7 @@ func (d *Door) putRule(c *call) error {
 	if err := checkPairs("annotations", r.Annotations); err != nil {
 		return err
 	}
-	if err := d.attach(ctx, ns, r.Trigger); err != nil {
-		return err
-	}
-	if err := d.rules.put(ctx, ns, name, r, revision); err != nil {
+	if err := d.setRule(ctx, ns, namedRule{r, name, revision}); err != nil {
 		return err
 	}
 	if before != "" && before != r.Trigger {
@@ -142,6 +139,35 @@ func (d *Door) putRule(c *call) error {
 		}
 	}
 	return c.answer(http.StatusOK, r.seen(ns, name))
+}
+
+// setRule stores a rule. What its trigger makes comes to it then, unless nobody
+// is to see that.
+func (d *Door) setRule(ctx context.Context, ns rouse.Namespace, r namedRule) error {
+	defer d.holdRules(ns, r.Trigger)()
+	if r.Status == statusActive {
+		if _, err := d.Rules.Trigger(ctx, rouse.Ref{Namespace: ns, Name: encode(r.Trigger)}); rouse.KindOf(err) == rouse.NotFound {
+			return refuse(http.StatusNotFound, "Only rules with existing triggers can be activated")
+		} else if err != nil {
+			return err
+		}
+		if err := d.attach(ctx, ns, r.Trigger); err != nil {
+			return err
+		}
+	}
+	return d.rules.put(ctx, ns, r.name, r.rule, r.revision)
+}
+
+// holdRules lets one change at a time decide whether anything is to see what a
+// trigger makes.
+func (d *Door) holdRules(ns rouse.Namespace, trigger string) (release func()) {
+	return d.locks.hold("rules of " + string(ns) + "/" + trigger)
+}
+
+// attached is attach, on its own.
+func (d *Door) attached(ctx context.Context, ns rouse.Namespace, trigger string) error {
+	defer d.holdRules(ns, trigger)()
+	return d.attach(ctx, ns, trigger)
 }
 
 // lead sets from where to where a rule leads; both must be there.
@@ -178,7 +204,7 @@ func (d *Door) lead(ctx context.Context, ns rouse.Namespace, r *rule, in ruleBod
 }
 
 // attach sees to it that what a trigger makes comes to its rules: a native rule
-// brings it to a function that the Door answers for.
+// brings it to a function that the Door answers for. It is called with holdRules.
 func (d *Door) attach(ctx context.Context, ns rouse.Namespace, trigger string) error {
 	ref := handOver(ns, trigger)
 	if _, err := d.Rules.Rule(ctx, ref); err == nil {
@@ -199,7 +225,7 @@ func (d *Door) attach(ctx context.Context, ns rouse.Namespace, trigger string) e
 	return err
 }
 
-// detach is the end of what attach did.
+// detach is the end of what attach did. It is called with holdRules.
 func (d *Door) detach(ctx context.Context, ns rouse.Namespace, trigger string) error {
 	ref := handOver(ns, trigger)
 	if err := d.leave(ctx, ns, trigger); err != nil {
@@ -211,12 +237,13 @@ func (d *Door) detach(ctx context.Context, ns rouse.Namespace, trigger string) e
 	if err := d.Registry.Remove(ctx, ref); err != nil && rouse.KindOf(err) != rouse.NotFound {
 		return err
 	}
-	d.actions.Delete(ref)
+	d.actions.drop(ref)
 	return nil
 }
 
 // settle detaches a trigger that has no rules left.
 func (d *Door) settle(ctx context.Context, ns rouse.Namespace, trigger string) error {
+	defer d.holdRules(ns, trigger)()
 	rules, err := d.rulesOf(ctx, ns, trigger)
 	if err != nil || len(rules) > 0 {
 		return err
@@ -249,6 +276,22 @@ func (d *Door) rule(c *call) (ns rouse.Namespace, r namedRule, err error) {
 	return ns, namedRule{value, name, revision}, nil
 }
 
+// ruleHeld is the one that a request of its owner names, which nobody else may
+// change until it is released.
+func (d *Door) ruleHeld(c *call) (ns rouse.Namespace, r namedRule, release func(), err error) {
+	if ns, err = c.mine(); err == nil {
+		err = c.owner()
+	}
+	if err != nil {
+		return ns, r, nil, err
+	}
+	release = d.locks.hold(string(ns) + "/" + c.rest("rules"))
+	if ns, r, err = d.rule(c); err != nil {
+		release()
+	}
+	return ns, r, release, err
+}
+
 func (d *Door) getRule(c *call) error {
 	ns, r, err := d.rule(c)
 	if err != nil {
@@ -258,15 +301,12 @@ func (d *Door) getRule(c *call) error {
 }
 
 func (d *Door) deleteRule(c *call) error {
-	ns, r, err := d.rule(c)
-	if err == nil {
-		err = c.owner()
-	}
+	ns, r, release, err := d.ruleHeld(c)
 	if err != nil {
 		return err
 	}
-	defer d.locks.hold(string(ns) + "/" + r.name)()
-	if err := d.rules.remove(c.r.Context(), ns, r.name, r.revision); err != nil {
+	defer release()
+	if err := d.removeRule(c.r.Context(), ns, r); err != nil {
 		return err
 	}
 	if err := d.settle(c.r.Context(), ns, r.Trigger); err != nil {
@@ -276,35 +316,27 @@ func (d *Door) deleteRule(c *call) error {
 	return c.answer(http.StatusOK, r.seen(ns, r.name))
 }
 
+func (d *Door) removeRule(ctx context.Context, ns rouse.Namespace, r namedRule) error {
+	defer d.holdRules(ns, r.Trigger)()
+	return d.rules.remove(ctx, ns, r.name, r.revision)
+}
+
 func (d *Door) setRuleStatus(c *call) error {
-	ns, r, err := d.rule(c)
-	if err == nil {
-		err = c.owner()
-	}
-	if err != nil {
-		return err
-	}
 	var in ruleBody
-	if err := c.read(&in, maxBody); err != nil {
+	if err := c.read(&in, maxEntity); err != nil {
 		return err
 	}
 	if in.Status != statusActive && in.Status != statusInactive {
 		return refuse(http.StatusBadRequest, "The request content was malformed:\n'%s' is not a recognized rule state", in.Status)
 	}
-	ctx := c.r.Context()
-	if in.Status == statusActive {
-		if _, err := d.Rules.Trigger(ctx, rouse.Ref{Namespace: ns, Name: encode(r.Trigger)}); rouse.KindOf(err) == rouse.NotFound {
-			return refuse(http.StatusNotFound, "Only rules with existing triggers can be activated")
-		} else if err != nil {
-			return err
-		}
-		if err := d.attach(ctx, ns, r.Trigger); err != nil {
-			return err
-		}
+	ns, r, release, err := d.ruleHeld(c)
+	if err != nil {
+		return err
 	}
-	if r.Status != in.Status {
+	defer release()
+	if r.Status != in.Status || in.Status == statusActive {
 		r.Status = in.Status
-		if err := d.rules.put(ctx, ns, r.name, r.rule, r.revision); err != nil {
+		if err := d.setRule(c.r.Context(), ns, r); err != nil {
 			return err
 		}
 	}

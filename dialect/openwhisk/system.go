@@ -173,7 +173,7 @@ func (d *Door) installActions(ctx context.Context, name string, p systemPackage,
 		if err := d.Registry.Remove(ctx, f); err != nil && rouse.KindOf(err) != rouse.NotFound {
 			return err
 		}
-		d.actions.Delete(f)
+		d.actions.drop(f)
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (d *Door) installAction(ctx context.Context, at path, s systemAction, aroun
 	if k.Kind == "" {
 		if old != nil {
 			err = d.Registry.Remove(ctx, old.f.Ref)
-			d.actions.Delete(old.f.Ref)
+			d.actions.drop(old.f.Ref)
 		}
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
@@ -86,7 +85,7 @@ func (d *Door) putTrigger(c *call) error {
 		return err
 	}
 	var in triggerBody
-	if err := c.read(&in, maxBody); err != nil {
+	if err := c.read(&in, maxEntity); err != nil {
 		return err
 	}
 	if feed := in.Annotations.get("feed"); feed != nil {
@@ -178,7 +177,7 @@ func (d *Door) getTrigger(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.may("trigger", name, false); err != nil {
+	if err := c.may("trigger", encode(name), false); err != nil {
 		return err
 	}
 	s := n.seen(ns, name)
@@ -364,7 +363,7 @@ func (d *Door) runTrigger(ctx context.Context, f rouse.Function, in rouse.Invoca
 		if err != nil {
 			return rouse.Answer{}, err
 		}
-		log(rouse.Line{Time: time.Now(), Stream: rouse.Stdout, Text: string(b)})
+		log(rouse.Line{Time: d.Now(), Stream: rouse.Stdout, Text: string(b)})
 	}
 	return rouse.Answer{Status: rouse.StatusAnswered, Result: payload, Size: int64(len(payload))}, nil
 }

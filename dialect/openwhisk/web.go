@@ -26,6 +26,9 @@ type webCall struct {
 	values map[string]string // arguments that the path holds
 }
 
+// prefixWeb is that of the paths of web actions.
+const prefixWeb = "/api/v1/web/"
+
 // exts are the ways to answer. The first is that of a path that names none.
 var exts = []string{".http", ".json", ".html", ".svg", ".text"}
 
@@ -62,16 +65,12 @@ func (d *Door) serveWeb(w *webCall) error {
 		return err
 	}
 	ctx := context.WithoutCancel(c.r.Context())
-	quota, err := d.quota(ctx, w.action.f.Namespace)
-	if err != nil {
-		return err
-	}
-	done, err := d.throttle.invoke(w.action.f.Namespace, quota)
+	at, err := d.admit(ctx, w.action.f.Namespace)
 	if err != nil {
 		return err
 	}
 	in := rouse.Invocation{ID: d.NewID(), Function: w.action.f.Ref, Event: rouse.Event{Data: args}}
-	got, ok := d.await(ctx, w.action, in, d.Wait, done)
+	got, ok := d.await(ctx, w.action, in, d.Wait, at)
 	c.w.Header()[headerActivation] = []string{in.ID}
 	switch {
 	case !ok:
@@ -96,7 +95,7 @@ func (c *call) cors() {
 // webCall finds the web action that a path names. One that is not exported is as
 // if it was not there.
 func (d *Door) webCall(c *call) (*webCall, error) {
-	rest, _ := strings.CutPrefix(c.r.URL.Path, "/api/v1/web/")
+	rest, _ := strings.CutPrefix(c.r.URL.Path, prefixWeb)
 	parts := strings.SplitN(rest, "/", 4)
 	if len(parts) < 3 || rouse.CheckName(parts[0]) != nil && parts[0] != "_" {
 		return nil, errNotFound
@@ -142,7 +141,7 @@ func (d *Door) webCall(c *call) (*webCall, error) {
 // admit checks what the annotation require-whisk-auth wants to see.
 func (w *webCall) admit() error {
 	var want any
-	if json.Unmarshal(w.action.Annotations.get("require-whisk-auth"), &want) != nil {
+	if json.Unmarshal(w.action.Annotations.get("require-whisk-auth"), &want) != nil || want == nil {
 		return nil
 	}
 	switch want := want.(type) {
@@ -154,12 +153,14 @@ func (w *webCall) admit() error {
 		return w.secret(want)
 	case float64:
 		return w.secret(string(w.action.Annotations.get("require-whisk-auth")))
+	default: // whatever was meant, it is not that all may come in
+		return refuse(http.StatusUnauthorized, textNoAuth)
 	}
 	return nil
 }
 
 func (w *webCall) secret(want string) error {
-	if !sameSecret(w.r.Header.Get("X-Require-Whisk-Auth"), want) {
+	if given := w.r.Header.Values("X-Require-Whisk-Auth"); len(given) != 1 || !sameSecret(given[0], want) {
 		return refuse(http.StatusUnauthorized, textNoAuth)
 	}
 	return nil
@@ -184,7 +185,7 @@ func (d *Door) webArguments(w *webCall) ([]byte, error) {
 		return nil, err
 	}
 	for name, value := range w.values {
-		if args[name] == nil && !slices.Contains(reserved, name) {
+		if args[name] == nil && !slices.Contains(reserved, name) && !w.fixed(name) {
 			args[name] = quoted(value)
 		}
 	}
@@ -197,6 +198,12 @@ func (d *Door) webArguments(w *webCall) ([]byte, error) {
 	return json.Marshal(args)
 }
 
+// fixed reports whether a parameter of the action can't be overridden.
+func (w *webCall) fixed(name string) bool {
+	have, ok := w.action.Arguments[name]
+	return ok && w.action.final && string(have) != "null"
+}
+
 // merge adds what the query and the body say.
 func (w *webCall) merge(args map[string]json.RawMessage, body []byte) error {
 	query, err := url.ParseQuery(w.r.URL.RawQuery)
@@ -207,7 +214,7 @@ func (w *webCall) merge(args map[string]json.RawMessage, body []byte) error {
 		if slices.Contains(reserved, key) {
 			return refuse(http.StatusBadRequest, textReserved)
 		}
-		if have, ok := w.action.Arguments[key]; ok && w.action.final && string(have) != "null" {
+		if w.fixed(key) {
 			return refuse(http.StatusBadRequest, textReserved)
 		}
 		args[key] = value

@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
+	"math"
 	"mime"
 	"net/http"
 	"slices"
@@ -49,7 +51,9 @@ func (w *webCall) reply(r response) error {
 		}
 		value = object[field]
 	}
-	value = bytes.TrimSpace(value)
+	if value = bytes.TrimSpace(value); len(value) == 0 {
+		return invalidMedia(w.ext)
+	}
 	if w.ext == ".http" {
 		return w.http(value)
 	}
@@ -74,7 +78,8 @@ func (w *webCall) http(value json.RawMessage) error {
 	if json.Unmarshal(value, &object) != nil || object == nil {
 		return invalidMedia(w.ext)
 	}
-	if err := w.setHeaders(object["headers"]); err != nil {
+	headers, err := w.headersOf(object["headers"])
+	if err != nil {
 		return err
 	}
 	body := object["body"]
@@ -86,14 +91,15 @@ func (w *webCall) http(value json.RawMessage) error {
 		status = http.StatusNoContent
 	}
 	if given := object["statusCode"]; given != nil && string(given) != "null" {
-		n, err := strconv.Atoi(strings.Trim(string(given), `"`))
-		if err != nil || n < 200 || n > 599 {
+		n, err := strconv.ParseFloat(strings.Trim(string(given), `"`), 64)
+		if err != nil || n < 200 || n > 599 || n != math.Trunc(n) {
 			return invalidMedia(w.ext)
 		}
-		status = n
+		status = int(n)
 	}
-	contentType := w.w.Header().Get("Content-Type")
-	if body == nil {
+	contentType := headers.Get("Content-Type")
+	if body == nil || status == http.StatusNoContent || status == http.StatusNotModified {
+		maps.Copy(w.w.Header(), headers)
 		w.w.WriteHeader(status)
 		return nil
 	}
@@ -111,6 +117,7 @@ func (w *webCall) http(value json.RawMessage) error {
 				return invalidMedia(w.ext)
 			}
 		}
+		maps.Copy(w.w.Header(), headers)
 		w.send(status, contentType, content)
 		return nil
 	}
@@ -119,6 +126,7 @@ func (w *webCall) http(value json.RawMessage) error {
 	} else if of != "application/json" && !strings.HasSuffix(of, "+json") {
 		return refuse(http.StatusBadRequest, "Response type in header did not match generated content type.")
 	}
+	maps.Copy(w.w.Header(), headers)
 	w.send(status, contentType, pretty(body))
 	return nil
 }
@@ -126,37 +134,43 @@ func (w *webCall) http(value json.RawMessage) error {
 // ourHeaders are those of a connection, which an action does not see.
 var ourHeaders = []string{"Connection", "Content-Length", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// setHeaders sets the headers that an action wants, each of one value or several.
-func (w *webCall) setHeaders(raw json.RawMessage) error {
+// headersOf are the headers that an action wants, each of one value or several.
+func (w *webCall) headersOf(raw json.RawMessage) (http.Header, error) {
+	headers := http.Header{}
 	if len(raw) == 0 || string(raw) == "null" {
-		return nil
+		return headers, nil
 	}
-	var headers map[string]any
-	if json.Unmarshal(raw, &headers) != nil {
-		return invalidMedia(w.ext)
+	var given map[string]json.RawMessage
+	if json.Unmarshal(raw, &given) != nil {
+		return nil, invalidMedia(w.ext)
 	}
-	for name, value := range headers {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if slices.ContainsFunc(ourHeaders, func(h string) bool { return strings.EqualFold(h, name) }) {
 			continue
 		}
-		values, ok := value.([]any)
-		if !ok {
-			values = []any{value}
+		var values []json.RawMessage
+		if json.Unmarshal(given[name], &values) != nil || values == nil {
+			values = []json.RawMessage{given[name]}
 		}
-		w.w.Header().Del(name)
+		headers.Del(name)
 		for _, v := range values {
-			text, ok := v.(string)
-			if !ok {
-				b, _ := json.Marshal(v) // came from JSON
-				text = string(b)
+			var text string
+			if json.Unmarshal(v, &text) != nil || string(v) == "null" {
+				text = string(v) // a number as it is written
 			}
-			if strings.ContainsAny(name+text, "\r\n\x00") || name == "" {
-				return invalidMedia(w.ext)
+			if strings.ContainsAny(text, "\r\n\x00") || name == "" || strings.ContainsFunc(name, notToken) {
+				return nil, invalidMedia(w.ext)
 			}
-			w.w.Header().Add(name, text)
+			headers.Add(name, text)
 		}
 	}
-	return nil
+	return headers, nil
+}
+
+// notToken reports whether a name of a header can't hold a rune (RFC 9110, 5.6.2).
+func notToken(r rune) bool {
+	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	return !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
 func (w *webCall) send(status int, contentType string, body []byte) {

@@ -1,0 +1,118 @@
+package openwhisk
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// Whoever holds one name and takes another does not wait for himself.
+func TestNamesDoNotWaitForEachOther(t *testing.T) {
+	var l locks
+	var releases []func()
+	for i := range 300 {
+		releases = append(releases, l.hold(fmt.Sprint("default/", i)))
+	}
+	for _, release := range releases {
+		release()
+	}
+	if len(l.held) != 0 {
+		t.Errorf("%d locks that nobody holds are kept", len(l.held))
+	}
+	n := 0
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			defer l.hold("default/one")()
+			n++
+		})
+	}
+	all.Wait()
+	if n != 100 || len(l.held) != 0 {
+		t.Errorf("%d changes, %d locks kept", n, len(l.held))
+	}
+}
+
+// What is known of actions is bounded, whoever removes them.
+func TestKnownActionsAreBounded(t *testing.T) {
+	var k actions
+	created := time.Unix(1_000_000_000, 0)
+	add := func(name string, version int, at time.Time) {
+		k.add(&action{f: rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: name}, Version: version, Created: at}})
+	}
+	for i := range maxActions {
+		add(fmt.Sprint(i), 1, created)
+	}
+	add("1", 2, created.Add(1))
+	add("1", 1, created) // an old activation's
+	if a := k.get(rouse.Ref{Namespace: "default", Name: "1"}); a == nil || a.f.Version != 2 || k.n.Load() != maxActions {
+		t.Errorf("%+v of %d", a, k.n.Load())
+	}
+	add("more", 1, created)
+	if n := k.n.Load(); n > maxActions {
+		t.Errorf("%d actions are kept", n)
+	}
+	add("last", 1, created)
+	k.drop(rouse.Ref{Namespace: "default", Name: "last"})
+	if a := k.get(rouse.Ref{Namespace: "default", Name: "last"}); a != nil || k.n.Load() != 0 {
+		t.Errorf("%+v is kept, of %d", a, k.n.Load())
+	}
+}
+
+// Anybody may ask for any namespace: those that are empty are not kept.
+func TestNamespacesThatAreEmptyAreNotKept(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	p.must(rouse.DefaultNamespace, "PUT", "_/packages/pk", fields{})
+	p.must(rouse.DefaultNamespace, "GET", "_/packages/pk", nil)
+	for i := range 20 {
+		p.get(fmt.Sprintf("/api/v1/web/nobody%d/pk/x", i))
+		p.get(fmt.Sprintf("/api/gw/nobody%d/x", i))
+	}
+	if len(p.packages.known) != 1 || len(p.apis.known) != 0 {
+		t.Errorf("%v %v", p.packages.known, p.apis.known)
+	}
+}
+
+// A meddler changes a document while others are being read.
+type meddler struct {
+	rouse.Meta
+	meddle func()
+}
+
+func (m *meddler) List(ctx context.Context, q rouse.DocQuery) ([]rouse.Doc, error) {
+	docs, err := m.Meta.List(ctx, q)
+	if f := m.meddle; f != nil {
+		m.meddle = nil
+		f()
+	}
+	return docs, err
+}
+
+func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	m := &meddler{Meta: p.Meta}
+	docs := documents[rule]{meta: m, kind: "test"}
+	ctx := t.Context()
+	for i, name := range []string{"a", "b"} {
+		if err := docs.put(ctx, "default", name, rule{Updated: int64(i)}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.meddle = func() {
+		if err := docs.remove(ctx, "default", "a", 1); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := docs.all(ctx, "default"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok, err := docs.get(ctx, "default", "a"); ok || err != nil {
+		t.Errorf("what was removed is there: %v", err)
+	}
+}
