@@ -72,6 +72,9 @@ func (g *Group) Set(l Limits) error {
 	return err
 }
 
+// memoryAndSwap is the file of a v1 group that bounds both.
+const memoryAndSwap = "memory.memsw.limit_in_bytes"
+
 func (g *Group) apply(l Limits) error {
 	memory, pids := "max", "max"
 	if l.Processes > 0 {
@@ -95,12 +98,16 @@ func (g *Group) apply(l Limits) error {
 		memory = strconv.FormatInt(l.Memory, 10)
 	}
 	// With swap, or without: never less than without, so one of the two writes
-	// comes too early. Absent without swap accounting.
-	_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory)
+	// comes too early.
+	if g.tree.swap {
+		_ = write(g.dir("memory"), memoryAndSwap, memory)
+	}
 	err := errors.Join(write(g.dir("memory"), "memory.limit_in_bytes", memory),
 		write(g.dir("pids"), "pids.max", pids),
 		write(g.dir("cpu"), "cpu.shares", strconv.Itoa(max(2, weight*usualShares/100))))
-	_ = write(g.dir("memory"), "memory.memsw.limit_in_bytes", memory)
+	if g.tree.swap {
+		_ = write(g.dir("memory"), memoryAndSwap, memory)
+	}
 	return err
 }
 
@@ -189,6 +196,9 @@ func removeAll(dir string) error {
 }
 
 func removeOnce(dir string) error {
+	if err := unix.Rmdir(dir); !errors.Is(err, unix.EBUSY) {
+		return err // mostly nil: what was in it has ended
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

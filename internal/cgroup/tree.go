@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // controllers are those that a Tree needs to be of use.
@@ -25,6 +27,7 @@ type Tree struct {
 	v2   string            // folder in the unified hierarchy; "" where the controllers are v1
 	v1   map[string]string // controller to folder
 	dirs []string          // the distinct folders, v2 or v1
+	swap bool              // v1 bounds memory with swap as well
 }
 
 // Open makes the Tree of that name below the caller's own groups, and removes
@@ -72,6 +75,8 @@ func Open(name string) (*Tree, error) {
 		// weigh as much as the whole Tree, and get in before all that is in it. So
 		// the Tree weighs as much as one of them on each processor.
 		err = write(t.v1["cpu"], "cpu.shares", strconv.Itoa(usualShares*runtime.NumCPU()))
+		_, noSwap := os.Stat(filepath.Join(t.v1["memory"], memoryAndSwap)) // absent without swap accounting
+		t.swap = noSwap == nil
 	}
 	if err != nil {
 		return nil, err
@@ -192,13 +197,28 @@ func memberships() (map[string]string, error) {
 	return m, nil
 }
 
+// write sets a value. A File of package os would make the runtime watch it,
+// which takes as long as the writing.
 func write(dir, file, value string) error {
-	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
+	path := filepath.Join(dir, file)
+	fd, err := uninterrupted(func() (int, error) { return unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	defer unix.Close(fd)
+	if _, err := uninterrupted(func() (int, error) { return unix.Write(fd, []byte(value)) }); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+// uninterrupted makes a system call again that a signal has interrupted.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 func realpath(dir string) string {

@@ -33,21 +33,17 @@ type access struct {
 	open map[*accessConn]struct{} // guarded by mu; nil once it is closed
 }
 
-// openAccess makes the listener. The host's loopback is another one: nobody
-// else can connect.
-func openAccess(r *room) (*access, error) {
+// newAccess makes the listener in the network namespace that the caller's
+// thread is in. The host's loopback is another one: nobody else can connect.
+func newAccess() (*access, error) {
 	a := &access{slots: make(chan struct{}, accessConnections), ended: make(chan struct{}), open: map[*accessConn]struct{}{}}
-	err := r.inside(func() error {
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp4", fmt.Sprintf("127.0.0.1:%d", accessPort))
-		if err != nil {
-			return err
-		}
-		a.TCPListener = l.(*net.TCPListener)
-		return nil
-	})
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // a socket more, and there is one path
+	l, err := lc.Listen(context.Background(), "tcp4", fmt.Sprintf("127.0.0.1:%d", accessPort))
 	if err != nil {
 		return nil, fmt.Errorf("open the function's way to the platform: %w", err)
 	}
+	a.TCPListener = l.(*net.TCPListener)
 	if err := a.shorten(); err != nil {
 		a.close()
 		return nil, fmt.Errorf("open the function's way to the platform: %w", err)
@@ -135,13 +131,37 @@ func (c *accessConn) Close() error {
 	return c.err
 }
 
-// serve opens s's way to the platform until s is closed. The code has not
-// begun: it finds the port taken.
-func (s *sandbox) serve(with *rouse.Access) error {
-	a, err := openAccess(s.room)
+// connect opens s's ways out, to the world and to the platform, until s is
+// closed. The code has not begun: it finds the ports taken.
+func (s *sandbox) connect(egress bool, with *rouse.Access) error {
+	if !egress && with == nil {
+		return nil
+	}
+	var a *access
+	err := s.inside(func() (err error) {
+		if egress {
+			if s.net, err = newNetwork(s.driver.log); err != nil {
+				return err
+			}
+		}
+		if with != nil {
+			a, err = newAccess()
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	if s.net != nil {
+		s.net.serve()
+	}
+	if a == nil {
+		return nil
+	}
+	return s.serve(a, with)
+}
+
+func (s *sandbox) serve(a *access, with *rouse.Access) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

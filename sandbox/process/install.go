@@ -90,11 +90,16 @@ func (d *Driver) work(ctx context.Context, j job, progress func(string)) (*trans
 		return nil, nil, err
 	}
 	if j.network {
-		n, err := openNetwork(r, d.log)
+		var n *network
+		err := r.inside(func() (err error) {
+			n, err = newNetwork(d.log)
+			return err
+		})
 		if err != nil {
 			return nil, nil, err
 		}
 		defer n.close()
+		n.serve()
 	}
 	said := &transcript{progress: progress}
 	r.stdout.listen(said.line)

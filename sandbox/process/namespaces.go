@@ -100,16 +100,8 @@ func (n *namespaces) place(s *sandbox, k kind, rt rouse.Runtime, spec rouse.Spec
 	if spec.Deps != "" {
 		p.deps = "/deps"
 	}
-	if spec.Function.Egress {
-		var err error
-		if s.net, err = openNetwork(s.room, n.Log); err != nil {
-			return p, err
-		}
-	}
-	if spec.Access != nil {
-		if err := s.serve(spec.Access); err != nil {
-			return p, err
-		}
+	if err := s.connect(spec.Function.Egress, spec.Access); err != nil {
+		return p, err
 	}
 	code, err := detach(spec.Code, readOnly)
 	if err != nil {

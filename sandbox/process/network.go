@@ -41,35 +41,42 @@ type network struct {
 	slot chan struct{}
 }
 
-// openNetwork lets r's code open TCP connections and resolve names.
-func openNetwork(r *room, log *slog.Logger) (*network, error) {
+// newNetwork lets the code whose network namespace the caller's thread is in
+// open TCP connections and resolve names, once the network is served.
+func newNetwork(log *slog.Logger) (*network, error) {
 	n := &network{log: log, slot: make(chan struct{}, maxConnections)}
 	n.ctx, n.stop = context.WithCancel(context.Background())
-	var lc net.ListenConfig
-	err := r.inside(func() (err error) {
-		if err = claimAllAddresses(); err != nil {
-			return fmt.Errorf("route: %w", err)
-		}
-		if err = redirect(gatewayPort); err != nil {
-			return fmt.Errorf("redirect: %w", err)
-		}
-		if n.tcp, err = lc.Listen(n.ctx, "tcp4", fmt.Sprintf(":%d", gatewayPort)); err != nil {
-			return err
-		}
-		if n.dns, err = lc.ListenPacket(n.ctx, "udp4", "127.0.0.1:53"); err != nil {
-			return err
-		}
-		n.dnst, err = lc.Listen(n.ctx, "tcp4", "127.0.0.1:53")
-		return err
-	})
-	if err != nil {
+	if err := n.listen(); err != nil {
 		n.close()
 		return nil, fmt.Errorf("open the function's network: %w", err)
 	}
+	return n, nil
+}
+
+func (n *network) listen() (err error) {
+	if err = claimAllAddresses(); err != nil {
+		return fmt.Errorf("route: %w", err)
+	}
+	if err = redirect(gatewayPort); err != nil {
+		return fmt.Errorf("redirect: %w", err)
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // a socket more for each, and there is one path
+	if n.tcp, err = lc.Listen(n.ctx, "tcp4", fmt.Sprintf(":%d", gatewayPort)); err != nil {
+		return err
+	}
+	if n.dns, err = lc.ListenPacket(n.ctx, "udp4", "127.0.0.1:53"); err != nil {
+		return err
+	}
+	n.dnst, err = lc.Listen(n.ctx, "tcp4", "127.0.0.1:53")
+	return err
+}
+
+// serve serves the network until it is closed.
+func (n *network) serve() {
 	n.work.Go(func() { n.accept(n.tcp, n.forward) })
 	n.work.Go(func() { n.accept(n.dnst, n.forwardDNS) })
 	n.work.Go(n.resolve)
-	return n, nil
 }
 
 func (n *network) close() {
@@ -86,17 +93,17 @@ func (n *network) close() {
 	n.work.Wait()
 }
 
+// loopback is the index of lo in every network namespace (LOOPBACK_IFINDEX of
+// the kernel's net_namespace.h).
+const loopback = 1
+
 // claimAllAddresses makes every IPv4 address local.
 func claimAllAddresses() error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
 	_, all, err := net.ParseCIDR("0.0.0.0/0")
 	if err != nil {
 		return err
 	}
-	return netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: all, Type: unix.RTN_LOCAL,
+	return netlink.RouteAdd(&netlink.Route{LinkIndex: loopback, Dst: all, Type: unix.RTN_LOCAL,
 		Scope: netlink.SCOPE_HOST, Table: unix.RT_TABLE_MAIN})
 }
 

@@ -20,13 +20,14 @@ type kind struct {
 // and entering control groups is off the path of a request.
 type nursery struct {
 	driver *Driver
-	make   func() (*room, error)
+	make   func(wanted bool) (*room, error) // wanted by somebody who waits for it
 	parked chan *room
 	work   sync.WaitGroup
 
 	mu      sync.Mutex
 	zygote  *zygote // guarded by mu; of kind "python", once it is needed
 	filling bool    // guarded by mu
+	wanted  int     // guarded by mu; rooms in the making that somebody waits for
 	closed  bool    // guarded by mu
 }
 
@@ -65,21 +66,21 @@ func (d *Driver) nursery(k kind, rt rouse.Runtime, spec rouse.Spec) (*nursery, e
 	n = &nursery{driver: d, parked: make(chan *room, d.Spares)}
 	switch k.how {
 	case "python":
-		n.make = func() (*room, error) {
+		n.make = func(wanted bool) (*room, error) {
 			z, err := n.warm(rt, k.deps, spec.Code)
 			if err != nil {
 				return nil, err
 			}
-			return z.fork()
+			return z.fork(wanted)
 		}
 	case "node":
-		n.make = func() (*room, error) { return d.newNodeRoom(rt) }
+		n.make = func(bool) (*room, error) { return d.newNodeRoom(rt) }
 	default:
 		var more []bind
 		if rt.Path != "" {
 			more = prefix(rt)
 		}
-		n.make = func() (*room, error) { return d.newProgramRoom(more...) }
+		n.make = func(bool) (*room, error) { return d.newProgramRoom(more...) }
 	}
 	d.nurseries[k] = n
 	return n, nil
@@ -149,22 +150,35 @@ func (n *nursery) take() (*room, error) {
 				return r, nil
 			}
 		default:
-			return n.make()
+			return n.makeNow()
 		}
 	}
 }
 
-// fill makes rooms until enough wait.
+// makeNow makes a room for somebody who waits for it.
+func (n *nursery) makeNow() (*room, error) {
+	n.mu.Lock()
+	n.wanted++
+	n.mu.Unlock()
+	r, err := n.make(true)
+	n.mu.Lock()
+	n.wanted--
+	n.mu.Unlock()
+	return r, err
+}
+
+// fill makes rooms until enough wait, or somebody waits for one: while many
+// start in a row the machine is theirs, and who is the last fills again.
 func (n *nursery) fill() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.filling || n.closed || len(n.parked) == cap(n.parked) {
+	if n.filling || n.closed || n.wanted > 0 || len(n.parked) == cap(n.parked) {
 		return
 	}
 	n.filling = true
 	n.work.Go(func() {
 		for {
-			r, err := n.make()
+			r, err := n.make(false)
 			if err != nil {
 				n.driver.log.Warn("make a room ahead", "error", err)
 			}
@@ -173,7 +187,7 @@ func (n *nursery) fill() {
 			if !stop {
 				n.parked <- r
 				r = nil
-				stop = len(n.parked) == cap(n.parked)
+				stop = n.wanted > 0 || len(n.parked) == cap(n.parked)
 			}
 			if stop {
 				n.filling = false

@@ -142,12 +142,18 @@ func try(t testing.TB, d *process.Driver, f rouse.Function, files map[string]str
 // tryWith boots a function that may use what access serves.
 func tryWith(t testing.TB, d *process.Driver, f rouse.Function, files map[string]string, access *rouse.Access) (*house, error) {
 	t.Helper()
+	return tryIn(t, d, f, code(t, files), access)
+}
+
+// tryIn is tryWith of code that is in a folder already.
+func tryIn(t testing.TB, d *process.Driver, f rouse.Function, dir string, access *rouse.Access) (*house, error) {
+	t.Helper()
 	f = function(f)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(f.Limits.Timeout))
 	defer cancel()
 	h := &house{}
 	var c native.Contract
-	s, err := d.Open(ctx, rouse.Spec{Function: f, Code: code(t, files), Program: c.Program(f), Log: h.log, Access: access})
+	s, err := d.Open(ctx, rouse.Spec{Function: f, Code: dir, Program: c.Program(f), Log: h.log, Access: access})
 	if err != nil {
 		return h, err
 	}

@@ -197,8 +197,9 @@ func (z *zygote) read() {
 	z.driver.forget(z)
 }
 
-// fork makes a room that waits for its start.
-func (z *zygote) fork() (*room, error) {
+// fork makes a room that waits for its start. One that is wanted at once does
+// not warm up before.
+func (z *zygote) fork(wanted bool) (*room, error) {
 	r, inside, err := z.driver.newRoom()
 	if err != nil {
 		return nil, err
@@ -213,7 +214,7 @@ func (z *zygote) fork() (*room, error) {
 	}
 	z.rooms[r.id] = r
 	z.mu.Unlock()
-	message := fmt.Appendf(nil, `{"id":%d}`, r.id)
+	message := fmt.Appendf(nil, `{"id":%d,"wanted":%t}`, r.id, wanted)
 	z.send.Lock()
 	_, _, err = z.control.WriteMsgUnix(message, unix.UnixRights(inside.list()...), nil)
 	z.send.Unlock()

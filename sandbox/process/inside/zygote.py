@@ -3,10 +3,11 @@
 It runs as root of a user namespace of its own, behind a seccomp filter, with
 no network; where there are no namespaces, as the server's own user, and imports
 nothing but what the interpreter brings. It has one thread: a fork copies no
-other. Descriptor 3 is its control socket (SEQPACKET). A request {"id"} comes
-with five descriptors: the child's own control socket, input, output, standard
-output, standard error. The child moves into namespaces of its own, says hello
-and waits; a start then tells it which function to become.
+other. Descriptor 3 is its control socket (SEQPACKET). A request {"id",
+"wanted"} comes with five descriptors: the child's own control socket, input,
+output, standard output, standard error. The child moves into namespaces of its
+own, says hello and waits; a start then tells it which function to become. One
+that is wanted at once does not warm up before.
 
 The zygote answers {"up"} once, then {"id", "status"} for each child that ended.
 """
@@ -111,7 +112,7 @@ def surrender(user, program, rules):
 
 
 def child(fds, program, namespaces, shims, keep):
-    """Becomes an instance. Never returns."""
+    """Becomes an instance, having warmed up for the shims. Never returns."""
     own, stdin, stdout, out, err = fds
     for fd in keep:
         os.close(fd)
@@ -124,7 +125,8 @@ def child(fds, program, namespaces, shims, keep):
     control = socket.socket(fileno=own)
     if namespaces:
         isolate()
-    worker.warm_up(shims)
+    if shims:
+        worker.warm_up(shims)
     control.send(b'hello')
     message, brought = receive(control)
     if not message:
@@ -186,6 +188,22 @@ def immortalize():
                 found += (thing.co_consts, thing.co_names, thing.co_name, thing.co_qualname, thing.co_filename)
 
 
+def collapse():
+    """Moves memory to huge pages where the kernel has them (madvise(2), since
+    6.1): a fork copies the table of pages entry by entry, and the child's end
+    clears it so."""
+    huge, advice = 2 << 20, 25  # MADV_COLLAPSE
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    with open('/proc/self/maps') as f:
+        lines = f.read().splitlines()
+    for line in lines:
+        span, access, _, _, inode, *name = line.split()
+        if access == 'rw-p' and inode == '0' and name in ([], ['[heap]']):
+            first, last = (int(address, 16) for address in span.split('-'))
+            for block in range(-(-first // huge) * huge, last - huge + 1, huge):
+                libc.madvise(block, huge, advice)
+
+
 def main():
     control = socket.socket(fileno=CONTROL)
     setup = json.loads(control.recv(1 << 20))
@@ -214,6 +232,7 @@ def main():
     gc.collect()
     immortalize()
     gc.freeze()
+    collapse()
     control.send(json.dumps({'up': os.getpid()}).encode())
     while True:
         for fd, _ in poll.poll():
@@ -230,7 +249,7 @@ def main():
             pid = fork(control, request['id'])
             if pid == 0:
                 try:
-                    child(fds, program, namespaces, setup['shims'], (CONTROL, home, woken, wake))
+                    child(fds, program, namespaces, [] if request['wanted'] else setup['shims'], (CONTROL, home, woken, wake))
                 except BaseException as e:
                     sys.stderr.write('rouse: sandbox: %s\n' % e)
                     sys.stderr.flush()

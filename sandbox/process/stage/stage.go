@@ -344,7 +344,10 @@ func become(plan Plan, start Start) error {
 		if err != syscall.ETXTBSY {
 			break
 		}
-		time.Sleep(5 * time.Millisecond) // nothing tells of it
+		// Nothing tells of it. By a raw call: Go's own might want another thread, which
+		// may be one too many here.
+		pause := unix.NsecToTimespec(int64(5 * time.Millisecond))
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0)
 		err = syscall.Exec(path, start.Args, start.Env)
 	}
 	if err != nil {
