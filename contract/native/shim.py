@@ -3,6 +3,9 @@ import base64
 import importlib
 import inspect
 import json
+import types
+
+VARIABLE, COROUTINE = 0x4, 0x80  # of co_flags, as inspect names them
 
 
 decode = json.JSONDecoder().decode
@@ -24,8 +27,19 @@ def resolve(handler):
     return function
 
 
+def plain(function):
+    """The code of a function that says by it alone what it takes, as most do: to
+    ask inspect makes objects by the hundred, in pages that each instance would
+    then have of its own."""
+    if type(function) is types.FunctionType and not function.__dict__:
+        return function.__code__
+
+
 def arity(function):
     """How many of event and context the function takes."""
+    code = plain(function)
+    if code is not None:
+        return 2 if code.co_flags & VARIABLE else min(2, code.co_argcount)
     try:
         parameters = inspect.signature(function).parameters.values()
     except AttributeError:  # Python 2.7
@@ -63,5 +77,9 @@ def load(start):
             return function(event, context)
         return function(event) if takes else function()
 
-    handle.is_async = getattr(inspect, 'iscoroutinefunction', lambda f: False)(function)
+    code = plain(function)
+    if code is not None:
+        handle.is_async = bool(code.co_flags & COROUTINE)
+    else:
+        handle.is_async = getattr(inspect, 'iscoroutinefunction', lambda f: False)(function)
     return handle

@@ -377,3 +377,41 @@ func testAnExecutableThatIsStillOpen(t *testing.T, d *process.Driver) {
 		t.Errorf("%v %+v %q %q", err, a, a.Result, h.printed())
 	}
 }
+
+// A handler is given as many of event and context as it takes, whatever it is
+// made of.
+func TestWhatAHandlerTakes(t *testing.T) {
+	files := map[string]string{"main.py": `
+import functools
+def none(): return 0
+def one(event): return 1
+def two(event, context): return 2
+def more(event, context=None, third=3, *, named=4): return third
+def any(*args): return len(args)
+def first(event, *rest): return 1 + len(rest)
+async def later(event): return 5
+def wraps(f):
+    @functools.wraps(f)
+    def inner(*args): return f(*args)
+    return inner
+@wraps
+def wrapped(event): return 1
+part = functools.partial(more, third=7)
+class Callable:
+    def __call__(self, event): return 8
+    def method(self, event, context): return 9
+called = Callable()
+method = called.method
+built = len
+`}
+	for handler, want := range map[string]string{"none": "0", "one": "1", "two": "2", "more": "3", "any": "2", "first": "2", "later": "5", "wrapped": "1", "part": "7",
+		"called": "8", "method": "9", "built": "1"} {
+		t.Run(handler, func(t *testing.T) {
+			h, err := try(t, drivers[process.Namespaces], rouse.Function{Runtime: "python3", Handler: "main." + handler}, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.expect(t, map[string]int{"n": 1}, want)
+		})
+	}
+}
