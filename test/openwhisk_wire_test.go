@@ -347,6 +347,26 @@ func TestOpenWhiskAndNativeMixed(t *testing.T) {
 			t.Errorf("%s", r.body)
 		}
 	})
+	t.Run("a native function that is updated stays what it is", func(t *testing.T) {
+		before := s.python("kept", "import os\ndef main(event, context):\n    if event.get('n') == 0: raise ValueError('none')\n    return {'n': event['n'], 'env': os.environ['MINE']}\n",
+			wire.Options{Env: map[string]string{"MINE": "yes"}, Retry: rouse.Retry{Attempts: 2}})
+		for range 2 {
+			if r := w.ask("PUT", "_/actions/kept?overwrite=true", `{"annotations":[{"key":"note","value":1}],"limits":{"timeout":5000}}`); r.status != 200 {
+				t.Fatalf("%d %s", r.status, r.body)
+			}
+		}
+		if r := w.ask("POST", "_/actions/kept?blocking=true&result=true", `{"n":1}`); r.status != 200 || r.get(t, "n") != 1.0 || r.get(t, "env") != "yes" {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+		if r := w.ask("POST", "_/actions/kept?blocking=true", `{"n":0}`); r.text(t, "response.status") != "application error" {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+		after, err := s.Function(t.Context(), "kept", "")
+		if err != nil || after.Egress || after.Contract != before.Contract || after.Handler != before.Handler || after.Env["MINE"] != "yes" || after.Retry != before.Retry ||
+			after.Limits.Processes != before.Limits.Processes || time.Duration(after.Limits.Timeout) != 5*time.Second {
+			t.Errorf("%+v %v", after, err)
+		}
+	})
 	t.Run("an action is a native function", func(t *testing.T) {
 		if a := s.call("whisked", map[string]int{"n": 5}); string(a.Result) != `{"n":15}` {
 			t.Errorf("%s %+v", a.Result, a.Failure)

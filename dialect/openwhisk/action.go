@@ -2,10 +2,14 @@ package openwhisk
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/rouse-run/rouse"
@@ -37,8 +41,10 @@ type action struct {
 	final bool // its parameters can't be overridden
 }
 
-// native reports whether it was not deployed as an action.
-func (a *action) native() bool { return a.f.Notes[Name] == nil }
+// native reports whether its code was not written as an action's.
+func (a *action) native() bool {
+	return !slices.Contains([]string{"", Name, contractConductor, contractSequence, contractSystem}, a.f.Contract)
+}
 
 // actionOf reads what a Function is as an action; one that was deployed natively
 // is one as well.
@@ -287,40 +293,49 @@ func (d *Door) deploy(ctx context.Context, a *action, around pairs, code []byte)
 	if err != nil {
 		return nil, err
 	}
-	f := rouse.Function{Ref: a.path.ref(), Runtime: a.f.Runtime, Code: a.f.Code, Contract: Name, Handler: a.Main, Limits: a.Limits.function(),
-		Retry: rouse.Retry{Attempts: 1}, Notes: rouse.Notes{Name: raw}}
-	switch {
-	case a.Kind == kindSequence:
-		f.Contract, f.Runtime, f.Code = contractSequence, kindSequence, ""
-		f.Limits.Timeout = rouse.Duration(d.longest())
-	case a.Kind == kindNative:
-		f.Contract, f.Runtime, f.Code = contractSystem, kindNative, ""
-	case a.note.Annotations.is("conductor"):
-		f.Contract = contractConductor
-	case a.f.Notes[Name] == nil && code == nil: // deployed natively
-		f.Contract = a.f.Contract
+	f := d.function(a)
+	f.Ref, f.Notes = a.path.ref(), maps.Clone(a.f.Notes)
+	if f.Notes == nil {
+		f.Notes = rouse.Notes{}
 	}
-	if f.Handler == "" {
-		f.Handler = "main"
+	f.Notes[Name] = raw
+	var archive io.Reader
+	if code != nil {
+		archive = bytes.NewReader(code)
 	}
-	// As OpenWhisk's actions have it. Where the tier can't, they do without.
-	f.Egress = d.Node().Network && f.Contract != contractSequence && f.Contract != contractSystem
-	if a.ProvideKey && d.Node().Network {
-		f.Allow = []string{"function:* rw", "trigger:* rw"}
-	}
-	deployed, err := d.deployCode(ctx, f, code)
+	deployed, err := d.Registry.Deploy(ctx, f, archive, nil)
 	if err != nil {
 		return nil, err
 	}
 	return d.actionOf(deployed)
 }
 
-// deployCode deploys f. Where the tier has no egress, it goes without.
-func (d *Door) deployCode(ctx context.Context, f rouse.Function, code []byte) (rouse.Function, error) {
-	if code == nil {
-		return d.Registry.Deploy(ctx, f, nil, nil)
+// function is what an action is to be. One that was deployed natively stays what
+// it is, but for the limits that OpenWhisk has.
+func (d *Door) function(a *action) rouse.Function {
+	limits := a.Limits.function()
+	if a.native() {
+		f := a.f
+		f.Limits.Timeout, f.Limits.Memory, f.Limits.Log = limits.Timeout, limits.Memory, limits.Log
+		f.Limits.Concurrency, f.Limits.Max = limits.Concurrency, limits.Max
+		return f
 	}
-	return d.Registry.Deploy(ctx, f, bytes.NewReader(code), nil)
+	f := rouse.Function{Runtime: a.f.Runtime, Code: a.f.Code, Contract: Name, Handler: cmp.Or(a.Main, "main"), Limits: limits, Retry: rouse.Retry{Attempts: 1}}
+	switch {
+	case a.Kind == kindSequence:
+		f.Contract, f.Runtime, f.Code = contractSequence, kindSequence, ""
+		f.Limits.Timeout = longest
+	case a.Kind == kindNative:
+		f.Contract, f.Runtime, f.Code = contractSystem, kindNative, ""
+	case a.Annotations.is("conductor"):
+		f.Contract = contractConductor
+	}
+	// As OpenWhisk's actions have it. Where the tier can't, they do without.
+	f.Egress = d.Node().Network && f.Contract != contractSequence && f.Contract != contractSystem
+	if a.ProvideKey && d.Node().Network {
+		f.Allow = []string{"function:* rw", "trigger:* rw"}
+	}
+	return f
 }
 
 func (d *Door) getAction(c *call) error {

@@ -16,7 +16,7 @@ const maxComponents = 50
 
 // longest is how long a composition may take; its components have limits of
 // their own.
-func (d *Door) longest() time.Duration { return 24 * time.Hour }
+const longest = rouse.Duration(24 * time.Hour)
 
 // composed reports whether an action runs others.
 func composed(a *action) bool {
