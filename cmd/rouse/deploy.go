@@ -54,7 +54,7 @@ finish on the old version.`,
 	f.StringVar(&d.name, "name", "", "`name` of the function (default: that of the file or folder)")
 	f.StringVar(&d.options.Runtime, "runtime", "", "`runtime`, such as python3.11, nodejs20, wasm or executable")
 	f.StringVar(&d.options.Handler, "handler", "", "entry `point`, such as main.main")
-	f.StringVar(&d.options.Contract, "contract", "", "what the code expects: native, http, stdio or wasi")
+	f.StringVar(&d.options.Contract, "contract", "", "what the code expects: native, http, stdio, wasi or openwhisk")
 	f.Var(&d.memory, "memory", "memory of an instance, such as 256MB")
 	f.DurationVar(&d.timeout, "timeout", 0, "`time` for one event, such as 30s")
 	f.Var(&d.tmp, "tmp", "size of /tmp, part of the memory")

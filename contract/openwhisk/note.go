@@ -34,7 +34,7 @@ func noteOf(f rouse.Function) (Note, error) {
 			return Note{}, err
 		}
 	}
-	n.Kind = cmp.Or(n.Kind, kindOf(f.Runtime))
+	n.Kind = cmp.Or(n.Kind, KindOf(f.Runtime))
 	n.Version = cmp.Or(n.Version, "0.0."+strconv.Itoa(max(f.Version, 1)))
 	n.Path = cmp.Or(n.Path, f.Ref.String())
 	if n.Result <= 0 {
@@ -44,8 +44,8 @@ func noteOf(f rouse.Function) (Note, error) {
 	return n, nil
 }
 
-// kindOf is the kind that a runtime stands for, such as "python:3.11".
-func kindOf(runtime string) string {
+// KindOf is the kind that a runtime stands for, such as "python:3.11".
+func KindOf(runtime string) string {
 	for _, family := range []string{"python", "nodejs"} {
 		if number, ok := strings.CutPrefix(runtime, family); ok {
 			return family + ":" + cmp.Or(number, "default")

@@ -59,7 +59,7 @@ func (d *Door) actionOf(f rouse.Function) (*action, error) {
 		}
 	} else {
 		a.note = note{Limits: limitsOf(f.Limits), Main: f.Handler, Binary: true, Updated: f.Created.UnixMilli()}
-		a.Kind, a.Version, a.Path = kindOfRuntime(f), fmt.Sprintf("0.0.%d", f.Version), a.path.String()
+		a.Kind, a.Version, a.Path = openwhisk.KindOf(f.Runtime), fmt.Sprintf("0.0.%d", f.Version), a.path.String()
 		a.Annotations = pairs{text("exec", a.Kind)}
 	}
 	a.final = a.Annotations.is("final")

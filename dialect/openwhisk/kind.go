@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/rouse-run/rouse"
 )
 
 // Kinds that are no runtime of the host.
@@ -122,17 +120,4 @@ func (d *Door) kind(asked string) (kindInfo, error) {
 func isProgram(kind string) bool {
 	family, _, _ := strings.Cut(kind, ":")
 	return kind == kindBlackbox || slices.Contains(programs, family)
-}
-
-// kindOfRuntime is the kind of a function that was not deployed as an action.
-func kindOfRuntime(f rouse.Function) string {
-	for _, family := range []string{"python", "nodejs"} {
-		if number, ok := strings.CutPrefix(f.Runtime, family); ok {
-			if number == "" {
-				number = "default"
-			}
-			return family + ":" + number
-		}
-	}
-	return f.Runtime
 }
