@@ -129,12 +129,9 @@ func prepareSession(ctx context.Context, c *pgx.Conn) error {
 
 // makeSchema refuses one that is newer, before anything is written.
 func (s *Store) makeSchema(ctx context.Context) error {
-	var has bool
-	err := s.write.QueryRow(ctx, "SELECT count(*)>0 FROM information_schema.tables WHERE table_schema='rouse' AND table_name='version'").Scan(&has)
-	if err != nil {
-		return err
-	}
-	if !has {
+	number, err := s.schemaNumber(ctx)
+	// Another node that makes it now may have made the table and not the row.
+	if code(err) == undefinedTable || errors.Is(err, pgx.ErrNoRows) {
 		for _, query := range []string{
 			"CREATE SCHEMA IF NOT EXISTS rouse",
 			"CREATE TABLE IF NOT EXISTS rouse.version(id INTEGER PRIMARY KEY, number INTEGER NOT NULL)",
@@ -144,9 +141,9 @@ func (s *Store) makeSchema(ctx context.Context) error {
 				return err
 			}
 		}
+		number, err = s.schemaNumber(ctx)
 	}
-	var number int
-	if err := s.write.QueryRow(ctx, "SELECT number FROM rouse.version WHERE id=1").Scan(&number); err != nil {
+	if err != nil {
 		return err
 	}
 	if number != schemaVersion {
@@ -154,6 +151,11 @@ func (s *Store) makeSchema(ctx context.Context) error {
 			"the schema has version %d and this program knows only %d: run a newer version", number, schemaVersion)
 	}
 	return nil
+}
+
+func (s *Store) schemaNumber(ctx context.Context) (number int, err error) {
+	err = s.write.QueryRow(ctx, "SELECT number FROM rouse.version WHERE id=1").Scan(&number)
+	return number, err
 }
 
 // define runs a statement that makes something where it is missing. Others may

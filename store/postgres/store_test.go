@@ -77,6 +77,21 @@ func TestNodesThatShareADatabase(t *testing.T) {
 	}
 }
 
+// Another node makes the schema, and is between two of its statements.
+func TestASchemaThatIsHalfMadeIsFinished(t *testing.T) {
+	for n := range 3 {
+		url := pgtest.Start(t)
+		db, err := pgtest.Connect(url)
+		check(t, err)
+		defer db.Close()
+		for _, query := range []string{"CREATE SCHEMA rouse", "CREATE TABLE rouse.version(id INTEGER PRIMARY KEY, number INTEGER NOT NULL)"}[:n] {
+			_, err := db.Exec(query)
+			check(t, err)
+		}
+		openStore(t, url)
+	}
+}
+
 func atoi(b []byte) (n int) {
 	for _, c := range b {
 		n = 10*n + int(c-'0')
