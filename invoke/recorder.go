@@ -31,14 +31,16 @@ type Recorder struct {
 	tell  func(context.Context, []rouse.Activation) error
 
 	mu      sync.Mutex
-	cond    sync.Cond                   // broadcast when something was stored
-	running map[string]rouse.Activation // guarded by mu; what has begun and not ended, by ID
-	as      []rouse.Activation          // guarded by mu
-	results int                         // guarded by mu; bytes of the results of as
-	ls      []rouse.Line                // guarded by mu
-	size    int                         // guarded by mu; bytes of ls
-	added   int64                       // guarded by mu; activations and lines, ever
-	stored  int64                       // guarded by mu; of those, stored or given up
+	cond    sync.Cond                    // broadcast when something was stored
+	running map[string]*rouse.Activation // guarded by mu; what has begun and not ended, by ID
+	ended   []*rouse.Activation          // guarded by mu; room of those that were in running, to be used again
+	as      []rouse.Activation           // guarded by mu
+	spare   []rouse.Activation           // guarded by mu; the room of what was stored last, to be as again
+	results int                          // guarded by mu; bytes of the results of as
+	ls      []rouse.Line                 // guarded by mu
+	size    int                          // guarded by mu; bytes of ls
+	added   int64                        // guarded by mu; activations and lines, ever
+	stored  int64                        // guarded by mu; of those, stored or given up
 	wake    chan struct{}
 	hurry   chan struct{}
 	dropped atomic.Int64
@@ -50,28 +52,46 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 	if pause == 0 {
 		pause = 50 * time.Millisecond
 	}
-	r := &Recorder{store: store, pause: pause, log: log, running: map[string]rouse.Activation{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r := &Recorder{store: store, pause: pause, log: log, running: map[string]*rouse.Activation{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	r.cond.L = &r.mu
 	return r
 }
 
-// Tell has f told of all activations before they count as stored. It must be
-// called before Run.
+// Tell has f told of all activations before they count as stored; they are f's
+// until it returns. It must be called before Run.
 func (r *Recorder) Tell(f func(context.Context, []rouse.Activation) error) { r.tell = f }
 
 // Begin lets readers see an activation that has not ended: it is pending until
 // Add, or Forget.
 func (r *Recorder) Begin(a rouse.Activation) {
 	r.mu.Lock()
-	r.running[a.ID] = a
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	var room *rouse.Activation
+	if n := len(r.ended); n > 0 {
+		room, r.ended = r.ended[n-1], r.ended[:n-1]
+	} else {
+		room = new(rouse.Activation)
+	}
+	*room = a
+	r.running[a.ID] = room
 }
 
 // Forget is the end of an activation that is not recorded.
 func (r *Recorder) Forget(id string) {
 	r.mu.Lock()
-	delete(r.running, id)
+	r.forget(id)
 	r.mu.Unlock()
+}
+
+// forget takes an activation out of running. The caller holds mu.
+func (r *Recorder) forget(id string) {
+	const most = 64 // that are kept for others
+	room := r.running[id]
+	delete(r.running, id)
+	if room != nil && len(r.ended) < most {
+		*room = rouse.Activation{}
+		r.ended = append(r.ended, room)
+	}
 }
 
 // Add records an activation.
@@ -85,7 +105,7 @@ func (r *Recorder) Add(a rouse.Activation) {
 		signal(r.hurry)
 		r.cond.Wait()
 	}
-	delete(r.running, a.ID)
+	r.forget(a.ID)
 	r.as = append(r.as, a)
 	r.results += len(a.Result)
 	r.added++
@@ -145,8 +165,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) post() {
 	r.mu.Lock()
 	as, ls := r.as, r.ls
-	// As many will come again, mostly.
-	r.as, r.ls, r.size, r.results = make([]rouse.Activation, 0, len(as)+len(as)/8), nil, 0, 0
+	r.as, r.spare, r.ls, r.size, r.results = r.spare, nil, nil, 0, 0
 	upTo := r.added
 	r.mu.Unlock()
 	if len(as)+len(ls) > 0 {
@@ -165,6 +184,10 @@ func (r *Recorder) post() {
 	}
 	r.mu.Lock()
 	r.stored = upTo
+	if len(as) > cap(as)/8 { // as many will come again, mostly
+		clear(as)
+		r.spare = as[:0]
+	}
 	r.mu.Unlock()
 	r.cond.Broadcast()
 }
@@ -193,11 +216,11 @@ func (r *Recorder) Post(ctx context.Context, as []rouse.Activation, ls []rouse.L
 // Activation implements rouse.Records.
 func (r *Recorder) Activation(ctx context.Context, id string) (rouse.Activation, error) {
 	r.mu.Lock()
-	a, ok := r.running[id]
-	r.mu.Unlock()
-	if ok {
-		return a, nil
+	if a := r.running[id]; a != nil {
+		defer r.mu.Unlock()
+		return *a, nil
 	}
+	r.mu.Unlock()
 	r.Settle(ctx)
 	return r.store.Activation(ctx, id)
 }
@@ -229,7 +252,7 @@ func (r *Recorder) pending(q rouse.ActivationQuery) (as []rouse.Activation) {
 	for _, a := range r.running {
 		if a.Function.Namespace == q.Namespace && (q.Function == "" || a.Function.Name == q.Function) && !a.Started.Before(q.Since) &&
 			(q.Until.IsZero() || a.Started.Before(q.Until)) && (q.Before == "" || a.ID < q.Before) {
-			as = append(as, a)
+			as = append(as, *a)
 		}
 	}
 	return as

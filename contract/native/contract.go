@@ -63,7 +63,7 @@ func (Contract) Boot(ctx context.Context, f rouse.Function, s rouse.Sandbox, log
 	if f.Limits.Concurrency > 1 {
 		return newCrowd(w), nil
 	}
-	return &solo{worker: w}, nil
+	return &solo{worker: w, header: make(map[string][]string, 2)}, nil
 }
 
 // slack is what a frame may hold besides an answer: a failure with its stack.

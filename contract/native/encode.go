@@ -127,6 +127,7 @@ var contentTypes = map[byte]string{frame.JSON: "", frame.Text: "text/plain; char
 type collector struct {
 	in      rouse.Invocation
 	limit   int64
+	header  map[string][]string // of a whole answer, to be used again; may be nil
 	answer  rouse.Answer
 	started bool // a streamed answer has begun
 }
@@ -179,8 +180,12 @@ func (c *collector) whole(contentType string, body []byte) {
 	if contentType == "" {
 		contentType = "application/json"
 	}
+	if c.header == nil {
+		c.header = make(map[string][]string, 2)
+	}
 	values := []string{contentType, strconv.Itoa(len(body))}
-	c.in.Reply.Start(200, map[string][]string{"Content-Type": values[:1:1], "Content-Length": values[1:]})
+	c.header["Content-Type"], c.header["Content-Length"] = values[:1:1], values[1:]
+	c.in.Reply.Start(200, c.header)
 	_, _ = c.in.Reply.Write(body) // the caller who went away sees no answer
 }
 

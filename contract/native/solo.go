@@ -14,31 +14,35 @@ import (
 type solo struct {
 	*worker
 	sequence uint32
+	until    time.Time           // the deadline that reads of conn have; zero where that is unknown
+	header   map[string][]string // of one answer after the other
 }
 
 // Answer implements rouse.Instance.
 func (s *solo) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
 	s.sequence++
-	deadline, _ := ctx.Deadline()
-	_ = s.conn.SetReadDeadline(deadline)
-	if _, timed := ctx.(interface{ Timed() }); !timed && ctx.Done() != nil {
+	if _, timed := ctx.(interface{ Timed() }); timed || ctx.Done() == nil {
+		s.until = s.readUntil(ctx, s.until)
+	} else {
 		// The deadline is the read's own; this is for a context that is canceled.
+		s.readUntil(ctx, time.Time{})
+		s.until = time.Time{}
 		stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
 	if err := s.send(ctx, s.sequence, &in); err != nil {
 		return s.broken(err), nil
 	}
-	c := collector{in: in, limit: s.function.Limits.Answer}
+	c := collector{in: in, limit: s.function.Limits.Answer, header: s.header}
 	for {
 		f, err := s.frames.Read()
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				if ctx.Err() != nil {
-					return rouse.Answer{}, ctx.Err()
-				}
-				return rouse.Answer{}, context.DeadlineExceeded
-			}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
+			return rouse.Answer{}, ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.until = s.readUntil(ctx, time.Time{}) // it was that of an earlier event
+			continue
+		case err != nil:
 			return s.broken(err), nil
 		}
 		if f.Sequence != s.sequence {
@@ -56,6 +60,18 @@ func (s *solo) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, e
 			return c.answer, nil
 		}
 	}
+}
+
+// readUntil has reads end when ctx does, or before, and returns when: to set a
+// deadline costs more than to find, now and then, that an earlier one was meant
+// for another event. Was is the one that is set.
+func (s *solo) readUntil(ctx context.Context, was time.Time) time.Time {
+	deadline, _ := ctx.Deadline()
+	if !was.IsZero() && (deadline.IsZero() || !was.After(deadline)) {
+		return was
+	}
+	_ = s.conn.SetReadDeadline(deadline)
+	return deadline
 }
 
 // broken is the answer of a worker that no longer speaks.

@@ -105,6 +105,7 @@ type output struct {
 	in    bytes.Reader // what the program reads
 	reply rouse.Reply
 	limit int64
+	plain map[string][]string // the header of an answer that brings none
 
 	mu      sync.Mutex
 	held    bytes.Buffer // guarded by mu; what did not go to the Reply
@@ -208,7 +209,11 @@ func (o *output) pass() {
 func (o *output) begin(h head, body []byte, complete bool) {
 	o.started = true
 	if h.header == nil {
-		h.header = make(map[string][]string, 2)
+		if o.plain == nil {
+			o.plain = make(map[string][]string, 2)
+		}
+		clear(o.plain)
+		h.header = o.plain
 	}
 	values := make([]string, 2)
 	if h.header["Content-Type"] == nil {

@@ -32,10 +32,10 @@ func followRoute(s *server, plain *call) error {
 	default:
 		return refusePath(plain.r)
 	}
-	c := &routed{call: *plain}
+	c := &routed{call: plain}
 	in := rouse.Invocation{Function: rouse.Ref{Namespace: m.Route.Namespace, Name: m.Route.To}, Qualifier: m.Route.Qualifier}
 	if m.Route.Public {
-		c.known = s.authenticate(&c.call) == nil
+		c.known = s.authenticate(c.call) == nil
 	} else if err := c.permit(s, &in); err != nil {
 		return err
 	}

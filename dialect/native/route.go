@@ -15,7 +15,7 @@ import (
 
 // A routed call is an HTTP request to a function, and the Reply to it.
 type routed struct {
-	call
+	*call
 	id    string // the Activation's
 	known bool   // the caller showed the platform's token
 	began bool   // the header went out
@@ -25,7 +25,7 @@ type routed struct {
 
 // route hands an HTTP request to a function as it is. It is on the hot path.
 func route(s *server, plain *call) error {
-	c := &routed{call: *plain}
+	c := &routed{call: plain}
 	in, path, err := c.address(s)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func splitRoute(path string) (name, rest string) {
 // permit lets in who shows the platform's token, and anyone where the function
 // is public. Unknown functions and private ones look the same from outside.
 func (c *routed) permit(s *server, in *rouse.Invocation) error {
-	denied := s.authenticate(&c.call)
+	denied := s.authenticate(c.call)
 	if denied == nil {
 		c.known = true
 		return nil

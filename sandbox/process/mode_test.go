@@ -3,6 +3,7 @@ package process_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -201,7 +202,9 @@ type reply struct {
 	writes int
 }
 
-func (r *reply) Start(status int, header map[string][]string) { r.status, r.header = status, header }
+func (r *reply) Start(status int, header map[string][]string) {
+	r.status, r.header = status, maps.Clone(header)
+}
 
 func (r *reply) Write(b []byte) (int, error) {
 	r.writes++
