@@ -31,7 +31,7 @@ const maxCache = 4 << 30
 
 // Config says how a Driver works.
 type Config struct {
-	CacheDir string // where compiled modules are kept; "" keeps none
+	CacheDir string // where compiled modules are kept; "" keeps them until Close
 	Log      *slog.Logger
 }
 
@@ -41,10 +41,12 @@ type Config struct {
 // reactor: it is made ready once, by _initialize, and its function, "handle"
 // where the Handler names none, is called for each event.
 type Driver struct {
-	log     *slog.Logger
-	cache   wazero.CompilationCache // nil is none
-	runtime wazero.Runtime
-	flight  singleflight.Group
+	log      *slog.Logger
+	scratch  string // folder to remove with Close; "" is none
+	compiler *compiler
+	cache    wazero.CompilationCache
+	runtime  wazero.Runtime
+	flight   singleflight.Group
 
 	mu        sync.Mutex
 	modules   map[moduleKey]*module // guarded by mu
@@ -60,22 +62,24 @@ func New(cfg Config) (*Driver, error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	ctx := context.Background()
-	// The meter moves code, so that debugging data would name wrong lines.
-	rc := wazero.NewRuntimeConfig().WithDebugInfoEnabled(false)
-	if cfg.CacheDir != "" {
-		if err := trim(cfg.CacheDir, maxCache); err != nil {
-			return nil, fmt.Errorf("trim cache of compiled modules: %w", err)
+	dir := cfg.CacheDir
+	var err error
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "rouse-wasm-"); err != nil {
+			return nil, fmt.Errorf("make a folder for compiled modules: %w", err)
 		}
-		cache, err := wazero.NewCompilationCacheWithDir(cfg.CacheDir)
-		if err != nil {
-			return nil, fmt.Errorf("open cache of compiled modules: %w", err)
-		}
-		d.cache = cache
-		rc = rc.WithCompilationCache(cache)
+		d.scratch = dir
 	}
-	d.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
-	_, err := wasi_snapshot_preview1.Instantiate(ctx, d.runtime)
+	if err = trim(dir, maxCache); err == nil {
+		d.cache, err = wazero.NewCompilationCacheWithDir(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the cache of compiled modules: %w", errors.Join(err, os.RemoveAll(d.scratch)))
+	}
+	d.compiler = newCompiler(dir)
+	ctx := context.Background()
+	d.runtime = wazero.NewRuntimeWithConfig(ctx, runtimeConfig(d.cache))
+	_, err = wasi_snapshot_preview1.Instantiate(ctx, d.runtime)
 	if err == nil {
 		_, err = d.runtime.NewHostModuleBuilder(meterModule).NewFunctionBuilder().
 			WithGoModuleFunction(api.GoModuleFunc(yield), nil, nil).Export(meterYield).NewFunctionBuilder().
@@ -86,6 +90,12 @@ func New(cfg Config) (*Driver, error) {
 		return nil, fmt.Errorf("make the host's modules: %w", err)
 	}
 	return d, nil
+}
+
+// runtimeConfig is that of who compiles and of who runs.
+func runtimeConfig(cache wazero.CompilationCache) wazero.RuntimeConfig {
+	// The meter moves code, so that debugging data would name wrong lines.
+	return wazero.NewRuntimeConfig().WithDebugInfoEnabled(false).WithCompilationCache(cache)
 }
 
 // trim removes the oldest files below dir until the rest has at most size bytes.
@@ -191,6 +201,7 @@ func (d *Driver) Open(ctx context.Context, s rouse.Spec) (rouse.Sandbox, error) 
 
 // Close implements rouse.Driver. It must not be called while Prepare runs.
 func (d *Driver) Close() error {
+	d.compiler.end()
 	d.mu.Lock()
 	d.closed = true
 	var open []*sandbox
@@ -202,9 +213,9 @@ func (d *Driver) Close() error {
 		b.Close()
 	}
 	ctx := context.Background()
-	err := d.runtime.Close(ctx)
-	if d.cache != nil {
-		err = errors.Join(err, d.cache.Close(ctx))
+	err := errors.Join(d.runtime.Close(ctx), d.cache.Close(ctx))
+	if d.scratch != "" {
+		err = errors.Join(err, os.RemoveAll(d.scratch))
 	}
 	return err
 }

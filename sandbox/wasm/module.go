@@ -126,7 +126,14 @@ func (d *Driver) compile(ctx context.Context, key moduleKey, dir string) error {
 	if err != nil {
 		return bootError(rouse.StatusFailed, "InvalidModule", "%s can't be used: %v", key.file, err)
 	}
-	compiled, err := d.runtime.CompileModule(ctx, with.code)
+	err = d.compiler.compile(with.code)
+	if _, ours := errors.AsType[unfit](err); err != nil && !ours {
+		return err
+	}
+	var compiled wazero.CompiledModule
+	if err == nil {
+		compiled, err = d.runtime.CompileModule(ctx, with.code) // which finds it in the cache
+	}
 	if err != nil {
 		return bootError(rouse.StatusFailed, "InvalidModule", "%s can't be compiled: %v", key.file, err)
 	}
