@@ -115,6 +115,47 @@ func TestOpenSweepsWhatAFormerServerLeft(t *testing.T) {
 	}
 }
 
+func TestOpenRemovesWhatKilledServersLeft(t *testing.T) {
+	trees := map[string]*Tree{}
+	for _, name := range []string{"alive", "killed", "survived"} {
+		tree, err := Open(fmt.Sprintf("rouse-test-%d-%s", os.Getpid(), name))
+		if err != nil {
+			t.Skipf("cgroups are not to be had here: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := tree.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		trees[name] = tree
+	}
+	g, err := trees["killed"].Create("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Set(Limits{Memory: 64 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	_, cmd, out := in(t, trees["survived"], Limits{}, "echo up; exec sleep 60")
+	if _, err := out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	trees["killed"].disown() // as the kernel does
+	trees["survived"].disown()
+	open(t)
+	for name, tree := range trees {
+		for _, dir := range tree.dirs {
+			if _, err := os.Stat(dir); os.IsNotExist(err) != (name == "killed") {
+				t.Errorf("%s: %s: %v", name, dir, err)
+			}
+		}
+	}
+	if err := trees["survived"].Close(); err != nil { // ends what is in it
+		t.Error(err)
+	}
+}
+
 func TestTheTreeWeighsAsMuchAsTheServer(t *testing.T) {
 	tree := open(t)
 	file, want := filepath.Join(tree.v2, "cpu.weight"), "100" // as the group that the server has of its own there

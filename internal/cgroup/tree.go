@@ -27,6 +27,7 @@ type Tree struct {
 	v2   string            // folder in the unified hierarchy; "" where the controllers are v1
 	v1   map[string]string // controller to folder
 	dirs []string          // the distinct folders, v2 or v1
+	own  []int             // descriptors by which dirs are known to belong to a process that lives
 	swap bool              // v1 bounds memory with swap as well
 }
 
@@ -38,15 +39,15 @@ func Open(name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, err := memberships()
+	member, err := memberships()
 	if err != nil {
 		return nil, err
 	}
 	t := &Tree{v1: map[string]string{}}
 	if len(mounts["memory"]) > 0 { // v1 or hybrid: v1 has the controllers
-		err = t.locateV1(name, mounts, own)
+		err = t.locateV1(name, mounts, member)
 	} else if len(mounts[""]) > 0 {
-		err = t.locateV2(name, mounts[""], own[""])
+		err = t.locateV2(name, mounts[""], member[""])
 	} else {
 		err = errors.New("no cgroup file system is mounted; mount cgroup2 at /sys/fs/cgroup")
 	}
@@ -64,9 +65,13 @@ func Open(name string) (*Tree, error) {
 		return nil, fmt.Errorf("remove the groups of a former server: %w", err)
 	}
 	for _, dir := range t.dirs {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		removeAbandoned(dir)
+		fd, err := makeOwn(dir)
+		if err != nil {
+			t.disown()
 			return nil, err
 		}
+		t.own = append(t.own, fd)
 	}
 	if t.v2 != "" {
 		err = enable(t.v2)
@@ -79,9 +84,17 @@ func Open(name string) (*Tree, error) {
 		t.swap = noSwap == nil
 	}
 	if err != nil {
+		t.disown()
 		return nil, err
 	}
 	return t, nil
+}
+
+func (t *Tree) disown() {
+	for _, fd := range t.own {
+		_ = unix.Close(fd)
+	}
+	t.own = nil
 }
 
 // usualShares is what v1 gives a thread or a group that nobody has weighed.
@@ -131,6 +144,7 @@ func (t *Tree) Close() error {
 	for _, dir := range t.dirs {
 		errs = append(errs, removeAll(dir))
 	}
+	t.disown()
 	return errors.Join(errs...)
 }
 
