@@ -12,6 +12,9 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
+// again is how long after a store that could not be written is tried again.
+const again = time.Second
+
 // Bounds of what waits to be stored. Who adds more activations waits; lines
 // beyond are dropped and counted.
 const (
@@ -41,6 +44,7 @@ type Recorder struct {
 	size    int                          // guarded by mu; bytes of ls
 	added   int64                        // guarded by mu; activations and lines, ever
 	stored  int64                        // guarded by mu; of those, stored or given up
+	away    bool                         // guarded by mu; the store can't be written: what waits is tried again
 	wake    chan struct{}
 	hurry   chan struct{}
 	dropped atomic.Int64
@@ -146,7 +150,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			r.post()
+			r.post(ctx)
 			return nil
 		case <-r.wake:
 		}
@@ -156,34 +160,30 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-r.hurry:
 		case <-ctx.Done():
 		}
-		r.post()
+		r.post(ctx)
 	}
 }
 
-// post stores what waits. A store that is full or broken must not stop
-// functions: what it does not take is dropped, and counted.
-func (r *Recorder) post() {
+// post stores what waits.
+func (r *Recorder) post(ctx context.Context) {
 	r.mu.Lock()
 	as, ls := r.as, r.ls
 	r.as, r.spare, r.ls, r.size, r.results = r.spare, nil, nil, 0, 0
 	upTo := r.added
 	r.mu.Unlock()
 	if len(as)+len(ls) > 0 {
-		// Not the caller's context: on the way out there is still this to do.
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := r.store.Post(ctx, as, ls); err != nil {
+		if err := r.insist(ctx, func(ctx context.Context) error { return r.store.Post(ctx, as, ls) }); err != nil {
 			r.dropped.Add(int64(len(as) + len(ls)))
 			r.log.Error("store records", "activations", len(as), "lines", len(ls), "error", err)
 		}
 		if r.tell != nil && len(as) > 0 {
-			if err := r.tell(ctx, as); err != nil {
+			if err := r.insist(ctx, func(ctx context.Context) error { return r.tell(ctx, as) }); err != nil {
 				r.log.Error("tell of what ran", "activations", len(as), "error", err)
 			}
 		}
 	}
 	r.mu.Lock()
-	r.stored = upTo
+	r.stored, r.away = upTo, false
 	if len(as) > cap(as)/8 { // as many will come again, mostly
 		clear(as)
 		r.spare = as[:0]
@@ -192,8 +192,46 @@ func (r *Recorder) post() {
 	r.cond.Broadcast()
 }
 
+// insist writes to the store, again and again while that is full or can't be
+// reached: what waits for its records is not done before. It gives up when ctx
+// ends, and when there is no more room for what comes, for a broken store must
+// not stop functions.
+func (r *Recorder) insist(ctx context.Context, write func(context.Context) error) error {
+	for {
+		// Not the caller's context: on the way out there is still this to do.
+		writing, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		err := write(writing)
+		cancel()
+		if rouse.KindOf(err) != rouse.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		r.mu.Lock()
+		full := len(r.as) >= maxActivations || r.results >= maxResultBytes
+		if !full && !r.away {
+			r.away = true
+			r.log.Warn("records can't be stored and are tried again", "error", err)
+		}
+		r.mu.Unlock()
+		r.cond.Broadcast()
+		if full {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.hurry:
+		case <-time.After(again):
+		}
+	}
+}
+
 // Settle waits until what was added before has been stored, or given up.
-func (r *Recorder) Settle(ctx context.Context) {
+func (r *Recorder) Settle(ctx context.Context) { r.settle(ctx, true) }
+
+// catchUp is Settle for who reads: it does not wait for a store that can't be
+// written.
+func (r *Recorder) catchUp(ctx context.Context) { r.settle(ctx, false) }
+
+func (r *Recorder) settle(ctx context.Context, patient bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	upTo := r.added
@@ -203,7 +241,7 @@ func (r *Recorder) Settle(ctx context.Context) {
 	signal(r.hurry)
 	stop := context.AfterFunc(ctx, r.cond.Broadcast)
 	defer stop()
-	for r.stored < upTo && ctx.Err() == nil {
+	for r.stored < upTo && (patient || !r.away) && ctx.Err() == nil {
 		r.cond.Wait()
 	}
 }
@@ -221,14 +259,14 @@ func (r *Recorder) Activation(ctx context.Context, id string) (rouse.Activation,
 		return *a, nil
 	}
 	r.mu.Unlock()
-	r.Settle(ctx)
+	r.catchUp(ctx)
 	return r.store.Activation(ctx, id)
 }
 
 // Activations implements rouse.Records.
 func (r *Recorder) Activations(ctx context.Context, q rouse.ActivationQuery) ([]rouse.Activation, error) {
 	pending := r.pending(q) // first: what ends meanwhile is then there twice, not missing
-	r.Settle(ctx)
+	r.catchUp(ctx)
 	as, err := r.store.Activations(ctx, q)
 	if err != nil || len(pending) == 0 {
 		return as, err
@@ -260,7 +298,7 @@ func (r *Recorder) pending(q rouse.ActivationQuery) (as []rouse.Activation) {
 
 // Lines implements rouse.Records.
 func (r *Recorder) Lines(ctx context.Context, q rouse.LineQuery) ([]rouse.Line, error) {
-	r.Settle(ctx)
+	r.catchUp(ctx)
 	return r.store.Lines(ctx, q)
 }
 
