@@ -50,17 +50,23 @@ func groupName(dir string) string {
 	return "rouse-" + hex.EncodeToString(sum[:6])
 }
 
-// busy says whether more wants to run at this moment than the processors can:
-// procs_running of proc_stat(5). It needs no past, for it is asked seldom.
+// busy says whether more wants to run at this moment than the processors can. It
+// needs no past, for it is asked seldom.
 func busy() bool {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return false
+	b, err := os.ReadFile("/proc/loadavg") // /proc/stat says it too, after a line for each interrupt of the machine
+	return err == nil && runnable(string(b)) >= 2*runtime.NumCPU()
+}
+
+// runnable is the number of threads that run or want to: the fourth field of
+// proc_loadavg(5), before its slash; 0 where it is not there.
+func runnable(loadavg string) int {
+	if fields := strings.Fields(loadavg); len(fields) > 3 {
+		n, _, _ := strings.Cut(fields[3], "/")
+		if n, err := strconv.Atoi(n); err == nil {
+			return n
+		}
 	}
-	_, rest, found := strings.Cut(string(b), "\nprocs_running ")
-	line, _, _ := strings.Cut(rest, "\n")
-	n, err := strconv.Atoi(line)
-	return found && err == nil && n >= 2*runtime.NumCPU()
+	return 0
 }
 
 // machineMemory is the memory of the host in bytes.
