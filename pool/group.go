@@ -72,8 +72,11 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 		g.watched = true
 		g.watchAgain(w.since)
 	}
+	more := g.wantsMore(w.since)
 	g.mu.Unlock()
-	g.bootMore()
+	if more {
+		g.bootMore()
+	}
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
