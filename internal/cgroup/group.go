@@ -152,14 +152,12 @@ func (g *Group) CPU() time.Duration {
 }
 
 func (g *Group) number(controller, file string) int64 {
-	b, _ := os.ReadFile(filepath.Join(g.dir(controller), file))
-	n, _ := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
+	n, _ := strconv.ParseInt(string(bytes.TrimSpace(read(g.dir(controller), file))), 10, 64)
 	return n
 }
 
 func (g *Group) field(controller, file, key string) int64 {
-	b, _ := os.ReadFile(filepath.Join(g.dir(controller), file))
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(string(read(g.dir(controller), file))) {
 		if rest, ok := strings.CutPrefix(line, key+" "); ok {
 			n, _ := strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
 			return n

@@ -226,6 +226,20 @@ func write(dir, file, value string) error {
 	return nil
 }
 
+// read returns a value, of less than a page, or nothing where it can't be had.
+func read(dir, file string) []byte {
+	fd, err := uninterrupted(func() (int, error) {
+		return unix.Open(filepath.Join(dir, file), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 4<<10)
+	n, _ := uninterrupted(func() (int, error) { return unix.Read(fd, b) })
+	return b[:max(0, n)]
+}
+
 // uninterrupted makes a system call again that a signal has interrupted.
 func uninterrupted(call func() (int, error)) (int, error) {
 	for {

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,19 +68,27 @@ func boot(t *testing.T, kernel, init, where string, options ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	dir := t.TempDir()
-	options = append(options, "mem=256M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "loglevel=1",
-		"con=null", "con0=null,fd:1", "uml_dir="+dir, "cgroup_no_v1=all", "init="+init, "CGROUP_MACHINE="+where)
-	cmd := exec.CommandContext(ctx, kernel, options...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // for the file that is the machine's memory
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("the machine ended with %v", err)
+	for attempt := 1; ; attempt++ {
+		dir := t.TempDir()
+		cmd := exec.CommandContext(ctx, kernel, append(options, "mem=256M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "loglevel=1",
+			"con=null", "con0=null,fd:1", "uml_dir="+dir, "cgroup_no_v1=all", "init="+init, "CGROUP_MACHINE="+where)...)
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir) // for the file that is the machine's memory
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+		cmd.WaitDelay = 10 * time.Second
+		out, err := cmd.CombinedOutput()
+		said := strings.ReplaceAll(string(out), "\r\n", "\n")
+		exit, ended := errors.AsType[*exec.ExitError](err)
+		switch {
+		case err == nil:
+			return said
+		case ended && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGABRT && attempt < 3:
+			t.Logf("the machine's kernel gave up, as it does now and then: %s", said)
+		default:
+			t.Errorf("the machine ended with %v", err)
+			return said
+		}
 	}
-	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
 // powerOn is the machine's first process. It runs the tests in the root group,
