@@ -51,7 +51,8 @@ type Recorder struct {
 }
 
 // NewRecorder returns a Recorder over store; Run must be running. What was
-// added less than pause (0 is 50 ms) ago is lost when the machine stops.
+// added less than pause (0 is 50 ms) ago is lost when the machine stops; or four
+// times that, where to store it takes long, as records of many functions do.
 func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Recorder {
 	if pause == 0 {
 		pause = 50 * time.Millisecond
@@ -145,7 +146,9 @@ func signal(c chan struct{}) {
 
 // Run stores what is added until ctx ends, and then the rest.
 func (r *Recorder) Run(ctx context.Context) error {
-	timer := time.NewTimer(r.pause)
+	const share = 20 // one part of the time goes into storing
+	pause := r.pause
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		select {
@@ -154,13 +157,15 @@ func (r *Recorder) Run(ctx context.Context) error {
 			return nil
 		case <-r.wake:
 		}
-		timer.Reset(r.pause)
+		timer.Reset(pause)
 		select {
 		case <-timer.C:
 		case <-r.hurry:
 		case <-ctx.Done():
 		}
+		began := time.Now()
 		r.post(ctx)
+		pause = min(max(r.pause, share*time.Since(began)), 4*r.pause)
 	}
 }
 
