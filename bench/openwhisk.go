@@ -19,7 +19,8 @@ const distinct = 100
 const whiskCode = "def main(args):\n    return {\"message\": \"hello\", \"answer\": 42}\n"
 
 // whiskGroup measures OpenWhisk's API: beside our own, with many actions
-// beside one, and cold.
+// beside one, and cold. What many processes cost a machine more than few is
+// measured with plain workers.
 func whiskGroup() group {
 	return group{name: "openwhisk", measurements: []measurement{
 		{name: "blocking invoke of a warm action, p50 of 1 connection", unit: "ms", limit: "the native API's invoke of the same code", goal: goal{ratioMost, 1.2},
@@ -55,10 +56,19 @@ func whiskGroup() group {
 					}
 					all.ring = append(all.ring, w.blocking(name))
 				}
-				throughput := func(c call) probe {
-					return func(ctx context.Context) (float64, error) { return c.throughput(ctx, many, e.span) }
+				return alternate(e.crowd(all), e.crowd(one)), warmUp(ctx, e, all, one)
+			}},
+		{name: fmt.Sprintf("%d plain workers in turn, 16 connections", distinct), unit: "/s", limit: fmt.Sprintf("%d of them", workers),
+			open: func(ctx context.Context, e *env) (round, error) {
+				all, err := e.plain(ctx, "python3", distinct)
+				if err != nil {
+					return nil, err
 				}
-				return alternate(throughput(all), throughput(one)), warmUp(ctx, e, all, one)
+				few, err := e.plain(ctx, "python3", workers)
+				if err != nil {
+					return nil, err
+				}
+				return alternate(e.crowd(all), e.crowd(few)), warmUp(ctx, e, all, few)
 			}},
 		{name: fmt.Sprintf("%d cold actions, 16 connections", distinct), unit: "/s", goal: goal{least, 200},
 			open: func(ctx context.Context, e *env) (round, error) {

@@ -57,9 +57,7 @@ type rate struct {
 func rates(limit string) []rate {
 	return []rate{
 		{measurement{name: "16 connections", unit: "/s", limit: limit, goal: goal{ratioLeast, 0.8}},
-			func(e *env, c call) probe {
-				return func(ctx context.Context) (float64, error) { return c.throughput(ctx, many, e.span) }
-			}},
+			(*env).crowd},
 		{measurement{name: "CPU of a call of these", unit: "µs", limit: limit},
 			func(e *env, c call) probe {
 				return func(ctx context.Context) (float64, error) { return c.work(ctx, many, e.span) }
@@ -71,14 +69,18 @@ func rates(limit string) []rate {
 	}
 }
 
+// crowd measures the throughput of c under a crowd.
+func (e *env) crowd(c call) probe {
+	return func(ctx context.Context) (float64, error) { return c.throughput(ctx, many, e.span) }
+}
+
 // warm readies a function and the bare server of the same handler, both warm.
 func (e *env) warm(ctx context.Context, runtime, door string) (ours, limit call, err error) {
 	p, err := e.platform(ctx)
 	if err != nil {
 		return ours, limit, err
 	}
-	rt, err := p.runtime(ctx, runtime)
-	if err != nil {
+	if limit, err = e.plain(ctx, runtime, workers); err != nil {
 		return ours, limit, err
 	}
 	if err := p.deploy(ctx, e.bench, runtime, hello[runtime], wire.Options{Runtime: runtime, Public: true}); err != nil {
@@ -87,13 +89,28 @@ func (e *env) warm(ctx context.Context, runtime, door string) (ours, limit call,
 	if ours = p.invoke(runtime, payload); door == "route" {
 		ours = p.route(runtime, payload)
 	}
+	ours = ours.wants(answer)
+	return ours, limit, warmUp(ctx, e, ours, limit)
+}
+
+// plain starts a bare server with so many workers of the same handler, which take
+// turns.
+func (e *env) plain(ctx context.Context, runtime string, workers int) (call, error) {
+	p, err := e.platform(ctx)
+	if err != nil {
+		return call{}, err
+	}
+	rt, err := p.runtime(ctx, runtime)
+	if err != nil {
+		return call{}, err
+	}
 	dir, err := e.unpackBare()
 	if err != nil {
-		return ours, limit, err
+		return call{}, err
 	}
 	code, err := hello[runtime].folder(e.bench)
 	if err != nil {
-		return ours, limit, err
+		return call{}, err
 	}
 	command := []string{rt.Path, "-I", dir + "/worker.py", code}
 	if runtime == "nodejs" {
@@ -101,11 +118,10 @@ func (e *env) warm(ctx context.Context, runtime, door string) (ours, limit call,
 	}
 	bare, err := e.bareServer(append([]string{"workers", fmt.Sprint(workers)}, command...)...)
 	if err != nil {
-		return ours, limit, err
+		return call{}, err
 	}
 	e.onClose(bare.stop)
-	ours, limit = ours.wants(answer), bare.call()
-	return ours, limit, warmUp(ctx, e, ours, limit)
+	return bare.call(), nil
 }
 
 // warmUp calls until all that is done once is done.
