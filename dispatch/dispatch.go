@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -26,11 +27,16 @@ type Config struct {
 	// held meanwhile. It is called concurrently.
 	Handle func(ctx context.Context, queue string, ls []rouse.Lease) []Outcome
 
+	// DeleteAll deletes messages of several queues, and says of each queue which
+	// receipts were good; nil is Queue's Delete for each of them.
+	DeleteAll func(ctx context.Context, all map[string][]rouse.Receipt) (map[string][]bool, error)
+
 	Settle func(context.Context) // called before what is done is deleted; nil does nothing
 	Lease  time.Duration         // after which what a dead server had begun is handled again; 0 is 30 s
 	Poll   time.Duration         // how often queues are looked at without cause; 0 is 10 s
 	Waits  bool                  // Queue's Receive waits for messages itself
 	AtOnce int                   // lanes that ask Queue at once, so that who sends need not wait for thousands of them; 0 is any number
+	Now    func() time.Time      // nil is time.Now
 	Log    *slog.Logger
 }
 
@@ -58,21 +64,28 @@ type Dispatcher struct {
 	mu    sync.Mutex
 	lanes map[string]*lane // guarded by mu; by name of the queue
 	ctx   context.Context  // guarded by mu; nil until Run
+	held  holding          // guarded by mu
+	holds map[string]int   // guarded by mu; how many of each queue are in held
+
+	sooner   chan struct{} // there is a new first in held
+	finished chan finished
+	urgent   atomic.Int64  // lanes of what was held that have not begun to handle it
+	begun    chan struct{} // none of them is left
 }
 
 // A lane is one queue on its way.
 type lane struct {
 	Lane
-	queue   string
-	wake    chan struct{}      // there may be messages
-	settled chan struct{}      // some are gone
-	done    chan rouse.Receipt // of what was handled
-	over    chan struct{}      // closed: it is to be served otherwise from now on
-	first   []rouse.Lease      // what it begins with
+	queue    string
+	wake     chan struct{}      // there may be messages
+	settled  chan struct{}      // some are gone
+	deleting sync.WaitGroup     // what was handled and is not deleted
+	over     chan struct{}      // closed: it is to be served otherwise from now on
+	stop     context.CancelFunc // ends receiving; called with over
+	first    []rouse.Lease      // what it begins with
+	urgent   atomic.Bool        // it counts in Dispatcher.urgent
+	alone    atomic.Int64       // how many of first are left, where there was nothing else since; below 0 is not known
 }
-
-// doneAtOnce bounds how many handled messages wait to be deleted.
-const doneAtOnce = 1000
 
 // New returns a Dispatcher; Run must be running.
 func New(c Config) *Dispatcher {
@@ -85,7 +98,14 @@ func New(c Config) *Dispatcher {
 	if c.Settle == nil {
 		c.Settle = func(context.Context) {}
 	}
-	d := &Dispatcher{Config: c, lanes: map[string]*lane{}}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	d := &Dispatcher{Config: c, lanes: map[string]*lane{}, holds: map[string]int{}, sooner: make(chan struct{}, 1), finished: make(chan finished, deletedAtOnce),
+		begun: make(chan struct{}, 1)}
+	if c.DeleteAll == nil {
+		d.DeleteAll = d.deleteEach
+	}
 	if c.AtOnce > 0 {
 		d.turns = make(chan struct{}, c.AtOnce)
 	}
@@ -113,6 +133,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.mu.Lock()
 	d.ctx = ctx
 	d.mu.Unlock()
+	d.work.Go(func() { d.release(ctx) })
+	deleting, stopDeleting := context.WithCancel(context.WithoutCancel(ctx))
+	var deleter sync.WaitGroup
+	deleter.Go(func() { d.delete(deleting) })
+	defer deleter.Wait()
+	defer stopDeleting()
 	poll := time.NewTicker(d.Poll)
 	defer poll.Stop()
 	for {
@@ -121,7 +147,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			d.Log.Error("look for queued messages", "prefix", d.Prefix, "error", err)
 		}
 		for q, s := range all {
-			if s.Visible+s.Leased > 0 {
+			if d.Waiting(q, s) > 0 {
 				d.Serve(q)
 			}
 		}
@@ -155,7 +181,7 @@ func (d *Dispatcher) Serve(queue string) {
 }
 
 func newLane(queue string) *lane {
-	return &lane{queue: queue, wake: make(chan struct{}, 1), settled: make(chan struct{}, 1), over: make(chan struct{})}
+	return &lane{queue: queue, wake: make(chan struct{}, 1), settled: make(chan struct{}, 1), over: make(chan struct{}), stop: func() {}}
 }
 
 // A Reservation keeps queues that are at rest for messages that are leased to
@@ -209,6 +235,7 @@ func (d *Dispatcher) Reset(queue string) {
 	d.mu.Lock()
 	if l := d.lanes[queue]; l != nil && !l.ended() {
 		close(l.over)
+		l.stop()
 	}
 	d.mu.Unlock()
 	d.Serve(queue)
@@ -233,30 +260,22 @@ func signal(c chan struct{}) {
 // drive handles what is in a lane's queue until it is empty.
 func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	if l.Lane = d.Lane(ctx, l.queue); l.Parallel <= 0 {
-		for _, lease := range l.first {
-			if _, err := d.Queue.Extend(context.WithoutCancel(ctx), l.queue, lease.Receipt, 0); err != nil {
-				d.Log.Warn("give back a message", "queue", l.queue, "error", err)
-			}
-		}
+		d.calm(l)
+		d.giveBack(ctx, l.queue, l.first)
 		d.leave(l)
 		return
 	}
-	receiving, stop := context.WithCancel(ctx)
+	receiving, stop := d.receiving(ctx, l)
 	defer stop()
-	go func() {
-		select {
-		case <-l.over:
-			stop()
-		case <-receiving.Done():
-		}
-	}()
 	l.Batch = max(l.Batch, 1)
-	l.done = make(chan rouse.Receipt, min(max(64, 8*l.Parallel*l.Batch), doneAtOnce))
+	l.alone.Store(int64(len(l.first)))
+	if room := l.Parallel * l.Batch; len(l.first) > room { // the others are never alone
+		d.giveBack(ctx, l.queue, l.first[room:])
+		l.first = l.first[:room]
+	}
 	slots := make(chan struct{}, l.Parallel)
-	var running, deleting sync.WaitGroup
-	deleting.Go(func() { d.delete(context.WithoutCancel(ctx), l) })
-	defer deleting.Wait()
-	defer close(l.done)
+	defer l.deleting.Wait()
+	var running sync.WaitGroup
 	defer running.Wait()
 	begin := func(leases []rouse.Lease) {
 		for len(leases) > 0 {
@@ -282,6 +301,7 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 		}
 	}
 	for receiving.Err() == nil {
+		l.alone.Store(-1)
 		slots <- struct{}{} // one is free
 		wanted := (cap(slots) - len(slots) + 1) * l.Batch
 		leases := d.receive(receiving, l, wanted)
@@ -297,6 +317,17 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	if l.ended() {
 		d.Serve(l.queue)
 	}
+}
+
+// receiving returns a context in which a lane receives, until it is reset.
+func (d *Dispatcher) receiving(ctx context.Context, l *lane) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l.stop = stop; l.ended() {
+		stop()
+	}
+	return ctx, stop
 }
 
 // leave takes a lane out of service.
@@ -341,11 +372,14 @@ func (d *Dispatcher) receive(ctx context.Context, l *lane, n int) []rouse.Lease 
 // the lane has ended because there is nothing to wait for.
 func (d *Dispatcher) rest(ctx context.Context, l *lane) (ended bool) {
 	for {
+		if l.alone.Load() == 0 {
+			return d.retire(l)
+		}
 		done := d.turn()
 		all, err := d.Queue.Stats(ctx, l.queue)
 		done()
 		s := all[l.queue]
-		if err == nil && s.Visible+s.Leased == 0 {
+		if err == nil && d.Waiting(l.queue, s) <= 0 {
 			return d.retire(l)
 		}
 		if err == nil && s.Visible > 0 {
@@ -386,6 +420,7 @@ func (d *Dispatcher) handle(ctx context.Context, l *lane, leases []rouse.Lease) 
 	// The server stops only when what was begun is done.
 	ctx = context.WithoutCancel(ctx)
 	held := d.hold(ctx, l, leases)
+	d.calm(l)
 	outcomes := d.Handle(ctx, l.queue, leases)
 	receipts := held()
 	again := false
@@ -398,7 +433,8 @@ func (d *Dispatcher) handle(ctx context.Context, l *lane, leases []rouse.Lease) 
 			_, err = d.Queue.Extend(ctx, l.queue, receipts[i], o.After)
 			again = true
 		default:
-			l.done <- receipts[i]
+			l.deleting.Add(1)
+			d.finished <- finished{l, receipts[i]}
 		}
 		if err != nil { // it will be handled again when the lease is over
 			d.Log.Error("settle a message", "queue", l.queue, "message", receipts[i].ID, "error", err)
@@ -409,30 +445,6 @@ func (d *Dispatcher) handle(ctx context.Context, l *lane, leases []rouse.Lease) 
 	}
 }
 
-// delete takes handled messages out of the queue, many at once, when what they
-// led to is stored: a server that is killed between the two handles them again.
-func (d *Dispatcher) delete(ctx context.Context, l *lane) {
-	for first := range l.done {
-		rs := append(make([]rouse.Receipt, 0, len(l.done)+1), first)
-		for len(l.done) > 0 {
-			rs = append(rs, <-l.done)
-		}
-		d.Settle(ctx)
-		done := d.turn()
-		deleted, err := d.Queue.Delete(ctx, l.queue, rs)
-		done()
-		if err != nil {
-			d.Log.Error("delete handled messages", "queue", l.queue, "error", err)
-		}
-		for i, ok := range deleted {
-			if !ok {
-				d.Log.Warn("a handled message was in other hands and is handled again", "queue", l.queue, "message", rs[i].ID)
-			}
-		}
-		signal(l.settled)
-	}
-}
-
 // hold extends leases until the returned function is called, which returns the
 // receipts that are valid then.
 func (d *Dispatcher) hold(ctx context.Context, l *lane, leases []rouse.Lease) func() []rouse.Receipt {
@@ -440,30 +452,33 @@ func (d *Dispatcher) hold(ctx context.Context, l *lane, leases []rouse.Lease) fu
 	for i, lease := range leases {
 		receipts[i] = lease.Receipt
 	}
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(d.Lease / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				for i, r := range receipts {
-					next, err := d.Queue.Extend(ctx, l.queue, r, d.Lease)
-					if err != nil {
-						d.Log.Warn("extend the lease of a message", "queue", l.queue, "error", err)
-						continue
-					}
-					receipts[i] = next
-				}
-			}
+	var mu sync.Mutex // held while leases are extended
+	over := false
+	var timer *time.Timer
+	extend := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
 		}
-	}()
+		for i, r := range receipts {
+			next, err := d.Queue.Extend(ctx, l.queue, r, d.Lease)
+			if err != nil {
+				d.Log.Warn("extend the lease of a message", "queue", l.queue, "error", err)
+				continue
+			}
+			receipts[i] = next
+		}
+		timer.Reset(d.Lease / 3)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(d.Lease/3, extend)
 	return func() []rouse.Receipt {
-		close(stop)
-		<-done
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
 		return receipts
 	}
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"time"
 
 	"github.com/rouse-run/rouse"
 )
@@ -11,6 +12,12 @@ type Emission struct {
 	Trigger rouse.Ref
 	Events  []rouse.Event
 	State   []byte // nil leaves it as it is
+
+	// Due is when the Events happen, where they are stored ahead of that; zero is
+	// now. Nobody sees them before. A Trigger has one Emission at a time that is
+	// to come. Where the Trigger or a Rule on it is set or removed meanwhile, it
+	// is withdrawn: the State is again what it was, and the Trigger started anew.
+	Due time.Time
 }
 
 // A ManyEmitter is an Emitter for Triggers that make Events together.

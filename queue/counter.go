@@ -108,12 +108,12 @@ func (b *box) settle() (home, error) {
 	return b.choose(pairs), nil
 }
 
-// choose chooses a slot where pairs are those that there are.
+// choose chooses a slot where pairs are those that there are: the first that is
+// free, or else the first that nobody ever had.
 func (b *box) choose(pairs []rouse.Pair) home {
 	prefix := counterPrefix(b.name)
 	var taken [slots]bool
-	var old []byte // those whose process is gone
-	h := home{}
+	h := home{slot: slots}
 	for _, p := range pairs {
 		if len(p.Key) != len(prefix)+1 {
 			continue
@@ -121,26 +121,27 @@ func (b *box) choose(pairs []rouse.Pair) home {
 		n := p.Key[len(prefix)]
 		taken[n] = true
 		s, err := decodeSlot(p.Value)
-		if err != nil {
-			continue
+		if err != nil || b.free(s) { // a damaged one is counted again by who uses it
+			h.slot = min(h.slot, n)
 		}
-		h.floor = max(h.floor, s.number)
-		if b.now.Sub(time.UnixMicro(s.written)) >= busy {
-			old = append(old, n)
-		}
-	}
-	if len(old) == 0 {
-		for n := range byte(slots) {
-			if !taken[n] {
-				old = append(old, n)
-			}
+		if err == nil {
+			h.floor = max(h.floor, s.number)
 		}
 	}
-	h.slot = byte(rand.IntN(slots))
-	if len(old) > 0 {
-		h.slot = old[rand.IntN(len(old))]
+	for n := byte(0); h.slot == slots && n < slots; n++ {
+		if !taken[n] {
+			h.slot = n
+		}
+	}
+	if h.slot == slots {
+		h.slot = byte(rand.IntN(slots))
 	}
 	return h
+}
+
+// free reports whether no other process uses a slot of the box.
+func (b *box) free(s slot) bool {
+	return s.owner == b.queues.owner || b.now.Sub(time.UnixMicro(s.written)) >= busy
 }
 
 // recount makes a slot of what there is, where its own bytes are damaged.

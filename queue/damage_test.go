@@ -111,3 +111,28 @@ func TestStatsOfNames(t *testing.T) {
 		t.Fatalf("stats (-want +got):\n%s", diff)
 	}
 }
+
+// Of several queues that are used at once the counters of one may be damaged:
+// they are counted again.
+func TestDamagedCountersOfOneOfSeveral(t *testing.T) {
+	w := open(t)
+	all := map[string][]rouse.Message{"a": {{}, {}}, "b": {{}}}
+	first, err := w.SendAll(t.Context(), all, map[string]int{"a": 1}, time.Minute)
+	w.ok(err)
+	for range 2 { // where it is at home, and where it is not
+		from := counterPrefix(plainName("a"))
+		w.site.Spoil(t, "queue", rouse.Span{From: from, To: tuple.After(from)}, "")
+		_, err = w.SendAll(t.Context(), all, nil, 0)
+		w.ok(err)
+		w.homes.forget(plainName("a"))
+	}
+	from := counterPrefix(plainName("a"))
+	w.site.Spoil(t, "queue", rouse.Span{From: from, To: tuple.After(from)}, "")
+	_, err = w.DeleteAll(t.Context(), map[string][]rouse.Receipt{"a": {first["a"][0].Receipt}, "b": {{ID: 1, Epoch: 1}}})
+	w.ok(err)
+	stats, err := w.Plain().Stats(t.Context(), "")
+	w.ok(err)
+	if stats["a"].Visible != 5 || stats["b"].Visible != 3 {
+		t.Errorf("%v", stats)
+	}
+}

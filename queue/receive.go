@@ -398,15 +398,24 @@ type place struct {
 
 // find returns the places of messages; nil for a receipt that is not good.
 func (b *box) find(rs []rouse.Receipt) ([]*place, error) {
-	places := make([]*place, len(rs))
+	values, err := b.get(b.leasedKeys(rs)...)
+	if err != nil {
+		return nil, err
+	}
+	return b.places(rs, values)
+}
+
+func (b *box) leasedKeys(rs []rouse.Receipt) [][]byte {
 	keys := make([][]byte, len(rs))
 	for i, r := range rs {
 		keys[i] = b.leasedKey(r.Epoch, r.ID)
 	}
-	values, err := b.get(keys...)
-	if err != nil {
-		return nil, err
-	}
+	return keys
+}
+
+// places is find where the states that are leased were read.
+func (b *box) places(rs []rouse.Receipt, values [][]byte) (places []*place, err error) {
+	places = make([]*place, len(rs))
 	for i, r := range rs {
 		if r.Epoch <= 0 {
 			continue // never handed out
@@ -456,7 +465,6 @@ func (b *box) take(p *place) error {
 
 // delete removes the messages of rs whose receipts are good, and says which.
 func (b *box) delete(rs []rouse.Receipt) ([]bool, error) {
-	deleted := make([]bool, len(rs))
 	if _, err := b.counters(); err != nil {
 		return nil, err
 	}
@@ -464,6 +472,12 @@ func (b *box) delete(rs []rouse.Receipt) ([]bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	return b.remove(places)
+}
+
+// remove removes messages, but for those that are nowhere, and says which.
+func (b *box) remove(places []*place) ([]bool, error) {
+	deleted := make([]bool, len(places))
 	gone := map[int64]bool{} // one may come twice
 	for i, p := range places {
 		if p == nil || gone[p.id] {

@@ -179,3 +179,42 @@ func TestSendAllTakes(t *testing.T) {
 		t.Errorf("when its time is over there is %q", got)
 	}
 }
+
+// What is deleted of several queues at once is as if it had been deleted of each:
+// but for what is in other hands, or gone.
+func TestDeleteAll(t *testing.T) {
+	w := open(t)
+	leases, err := w.SendAll(t.Context(), map[string][]rouse.Message{"a": {{Body: []byte("1")}, {Body: []byte("2")}}, "b": {{Body: []byte("3")}}, "c": {{Body: []byte("4")}}, "d": {{Body: []byte("5")}}},
+		map[string]int{"a": 2, "b": 1, "c": 1}, time.Minute)
+	w.ok(err)
+	receipt := func(queue string, i int) rouse.Receipt { return leases[queue][i].Receipt }
+	_, err = w.Plain().Extend(t.Context(), "b", receipt("b", 0), 0) // it has another receipt now
+	w.ok(err)
+	visible, err := w.Plain().Extend(t.Context(), "c", receipt("c", 0), 0) // and this one is good though it waits
+	w.ok(err)
+	before := w.updates.Load()
+	deleted, err := w.DeleteAll(t.Context(), map[string][]rouse.Receipt{"a": {receipt("a", 1), receipt("a", 1), receipt("a", 0)}, "b": {receipt("b", 0)}, "c": {visible}, "none": {{ID: 1, Epoch: 1}}})
+	w.ok(err)
+	if did := w.updates.Load() - before; did != 1 {
+		t.Errorf("%d transactions", did)
+	}
+	if got, want := fmt.Sprint(deleted), "map[a:[true false true] b:[false] c:[true] none:[false]]"; got != want {
+		t.Errorf("deleted are %s, want %s", got, want)
+	}
+	stats, err := w.Plain().Stats(t.Context(), "")
+	w.ok(err)
+	if len(stats) != 2 || stats["b"].Visible != 1 || stats["d"].Visible != 1 {
+		t.Errorf("left are %v", stats)
+	}
+	if got := w.bodiesOf("b", 5, 0); !slices.Equal(got, []string{"32"}) {
+		t.Errorf("left is %q", got)
+	}
+	deleted, err = w.DeleteAll(t.Context(), nil)
+	w.ok(err)
+	if len(deleted) != 0 {
+		t.Errorf("%v", deleted)
+	}
+	w.ok(w.Close())
+	_, err = w.DeleteAll(t.Context(), map[string][]rouse.Receipt{"a": {receipt("a", 0)}})
+	w.is(err, rouse.Unavailable, "closed")
+}

@@ -60,7 +60,7 @@ func (e *Engine) Status(ctx context.Context, r rouse.Ref) (event.Status, error) 
 		return s, err
 	}
 	own := all[queueOf(c)]
-	s.Waiting, s.Dead = own.Visible+own.Leased, own.Dead
+	s.Waiting, s.Dead = e.queued.Waiting(queueOf(c), own), own.Dead
 	f := c.feed()
 	shards, err := e.source(f).Shards(ctx, f.ref)
 	if err != nil {
@@ -234,7 +234,11 @@ func (e *Engine) Replay(ctx context.Context, p event.Replay) (int, error) {
 // replay queues what a rule matched in a shard, after n others.
 func (e *Engine) replay(ctx context.Context, c *compiled, shard string, p event.Replay, to *event.Target, n int) (queuedNow int, err error) {
 	f := c.feed()
-	after, err := e.source(f).Seek(ctx, f.ref, shard, p.Since)
+	first, err := e.source(f).Seek(ctx, f.ref, shard, p.Since)
+	if err != nil {
+		return 0, err
+	}
+	after, err := e.source(f).Seek(ctx, f.ref, shard, p.Since.Add(-maxAhead))
 	if err != nil {
 		return 0, err
 	}
@@ -248,8 +252,11 @@ func (e *Engine) replay(ctx context.Context, c *compiled, shard string, p event.
 		var qs []queued
 		for i := range b.Entries {
 			entry := &b.Entries[i]
-			if !entry.Event.Time.Before(p.Until) {
+			if !entry.Event.Time.Before(p.Until) || entry.Due.After(e.Now()) {
 				continue
+			}
+			if entry.Sequence <= first && entry.Due.Before(p.Since) {
+				continue // but for what was stored ahead it is too old
 			}
 			if c.matches(entry) && c.pattern.Match(document(entry)) {
 				qs = append(qs, queued{Event: replayed(entry.Event), To: to})

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
 )
 
@@ -186,12 +185,9 @@ func (l *line) catchUp() {
 				es = append(es, *entry)
 			}
 		}
-		if !l.rule.ordered() && len(es) > 0 {
-			events := make([]rouse.Event, len(es))
-			for i := range es {
-				events[i] = es[i].Event
-			}
-			if err := t.e.enqueue(ctx, map[*compiled][]rouse.Event{l.rule: events}); err != nil {
+		if !l.rule.ordered() {
+			es = t.e.announce(t.r.feed.ref.Namespace, es)
+			if err := t.e.enqueue(ctx, map[*compiled][]data.Entry{l.rule: es}); err != nil {
 				t.complain(ctx, "queue events", err)
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dispatch"
 	"github.com/rouse-run/rouse/event"
 )
@@ -24,6 +25,7 @@ type queued struct {
 	To     *event.Target `json:"to,omitempty"`     // in place of the rule's own
 	Reason string        `json:"reason,omitempty"` // why it is given up
 	Given  time.Time     `json:"given,omitzero"`   // when it was
+	Ahead  *ahead        `json:"ahead,omitempty"`  // nil is that it has happened
 }
 
 // buried is how long after it was given up an event is on its way to the dead
@@ -36,46 +38,106 @@ const (
 	bytesAtOnce = 8 << 20
 )
 
-// enqueue gives events to the queues of rules. Where it fails some may have got
+// A parcel is what enqueue sends together: either what can be delivered, or what
+// is still to come.
+type parcel struct {
+	all  map[string][]rouse.Message
+	due  map[string][]time.Time // of each message of a queue that is to come
+	n    int
+	size int
+}
+
+func (p *parcel) add(queue string, m rouse.Message) {
+	p.all[queue] = append(p.all[queue], m)
+	p.n, p.size = p.n+1, p.size+len(m.Body)
+}
+
+func (p *parcel) full() bool { return p.n >= sentAtOnce || p.size >= bytesAtOnce }
+
+// enqueue gives entries to the queues of rules. Where it fails some may have got
 // theirs: they will get them again.
-func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]rouse.Event) error {
-	all := map[string][]rouse.Message{}
-	n, size := 0, 0
-	flush := func() error {
-		// What can be handled at once need not be received first.
-		r := e.queued.Reserve(ctx, slices.Collect(maps.Keys(all)))
-		leases, err := e.SendAll(ctx, all, r.Room, e.Lease)
-		r.Begin(leases)
-		if err == nil {
-			for q, ms := range all {
-				if len(leases[q]) < len(ms) {
-					e.queued.Serve(q)
-				}
-			}
-		}
-		clear(all)
-		n, size = 0, 0
-		return err
-	}
+func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]data.Entry) error {
+	now, ahead := newParcel(), newParcel()
 	for c, mine := range es {
 		q := queueOf(c)
 		for i := range mine {
-			b, err := json.Marshal(queued{Event: mine[i]})
+			b, err := json.Marshal(queued{Event: mine[i].Event, Ahead: aheadOf(&mine[i])})
 			if err != nil {
 				return err
 			}
-			all[q] = append(all[q], rouse.Message{Body: b})
-			if n, size = n+1, size+len(b); n >= sentAtOnce || size >= bytesAtOnce {
-				if err := flush(); err != nil {
+			p := &now
+			if wait := mine[i].Due.Sub(e.Now()); wait > 0 {
+				p = &ahead
+				p.add(q, rouse.Message{Body: b, Delay: wait})
+				p.due[q] = append(p.due[q], mine[i].Due)
+			} else {
+				p.add(q, rouse.Message{Body: b})
+			}
+			if p.full() {
+				if err := e.sendParcel(ctx, *p); err != nil {
 					return err
 				}
+				*p = newParcel()
 			}
 		}
 	}
-	if n == 0 {
-		return nil
+	if err := e.sendParcel(ctx, now); err != nil {
+		return err
 	}
-	return flush()
+	return e.sendParcel(ctx, ahead)
+}
+
+func newParcel() parcel {
+	return parcel{all: map[string][]rouse.Message{}, due: map[string][]time.Time{}}
+}
+
+// sendParcel sends a parcel, and has it delivered: what can be delivered at once
+// need not be received first, and what is to come is held until then.
+func (e *Engine) sendParcel(ctx context.Context, p parcel) error {
+	switch {
+	case p.n == 0:
+		return nil
+	case len(p.due) > 0:
+		return e.hold(ctx, p)
+	}
+	r := e.queued.Reserve(ctx, slices.Collect(maps.Keys(p.all)))
+	leases, err := e.SendAll(ctx, p.all, r.Room, e.Lease)
+	r.Begin(leases)
+	if err == nil {
+		e.serve(p, leases)
+	}
+	return err
+}
+
+// serve has what was not leased received.
+func (e *Engine) serve(p parcel, leases map[string][]rouse.Lease) {
+	for q, ms := range p.all {
+		if len(leases[q]) < len(ms) {
+			e.queued.Serve(q)
+		}
+	}
+}
+
+// hold sends what is to come, and keeps it leased until it does. What is to come
+// so late that the lease would end before, a queue delivers by its delay.
+func (e *Engine) hold(ctx context.Context, p parcel) error {
+	room := map[string]int{}
+	for q, due := range p.due {
+		if slices.MaxFunc(due, time.Time.Compare).Sub(e.Now()) < e.Lease/2 {
+			room[q] = e.queued.Room(ctx, q)
+		}
+	}
+	leases, err := e.SendAll(ctx, p.all, room, e.Lease)
+	if err != nil {
+		return err
+	}
+	for q, ls := range leases {
+		for i, l := range ls {
+			e.queued.Hold(q, l, p.due[q][i])
+		}
+	}
+	e.serve(p, leases)
+	return nil
 }
 
 // sendEach sends to queues one after the other.
@@ -161,7 +223,7 @@ func (e *Engine) handle(ctx context.Context, queue string, leases []rouse.Lease)
 			out[i].Bury = "not an event: " + err.Error()
 		case q.Reason != "" && e.Now().Sub(q.Given) < buried:
 			out[i].Bury = q.Reason
-		default:
+		case q.Ahead == nil || e.ripe(ctx, c, q.Ahead, &out[i]):
 			work = append(work, side{q, l.Count, &out[i]})
 		}
 	}

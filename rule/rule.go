@@ -22,29 +22,34 @@ import (
 
 // A Config says what an Engine stands on.
 type Config struct {
-	Meta     rouse.Meta
-	Keys     rouse.Keys  // for how far rules have come
-	Queue    rouse.Queue // for what rules deliver side by side
-	SendAll  SendAll     // to several of Queue's; nil is one after the other
-	Inbox    *inbox.Inbox
-	Data     data.Services
-	Take     func(context.Context, data.Receive) ([]data.Delivery, error) // receives for the server itself; nil is as Data.Queues does
-	Registry rouse.Registry
-	Invoker  rouse.Invoker
-	Settle   func(context.Context) // returns once what was recorded so far is stored; nil does nothing
-	Client   *http.Client          // for webhooks; nil is one that waits 30 s
-	Parallel int                   // deliveries of a rule at once where it says nothing; 0 is 16
-	MaxHops  int                   // activations in a row that events may lead to; 0 is 16
-	Lease    time.Duration         // after which what a dead server had begun is delivered again; 0 is 30 s
-	Poll     time.Duration         // how often to look for what other nodes did; 0 is 10 s
-	Now      func() time.Time      // nil is time.Now
-	Log      *slog.Logger
+	Meta      rouse.Meta
+	Keys      rouse.Keys  // for how far rules have come
+	Queue     rouse.Queue // for what rules deliver side by side
+	SendAll   SendAll     // to several of Queue's; nil is one after the other
+	DeleteAll DeleteAll   // of several of Queue's; nil is each by itself
+	Inbox     *inbox.Inbox
+	Data      data.Services
+	Take      func(context.Context, data.Receive) ([]data.Delivery, error) // receives for the server itself; nil is as Data.Queues does
+	Registry  rouse.Registry
+	Invoker   rouse.Invoker
+	Settle    func(context.Context) // returns once what was recorded so far is stored; nil does nothing
+	Client    *http.Client          // for webhooks; nil is one that waits 30 s
+	Parallel  int                   // deliveries of a rule at once where it says nothing; 0 is 16
+	MaxHops   int                   // activations in a row that events may lead to; 0 is 16
+	Lease     time.Duration         // after which what a dead server had begun is delivered again; 0 is 30 s
+	Poll      time.Duration         // how often to look for what other nodes did; 0 is 10 s
+	Now       func() time.Time      // nil is time.Now
+	Log       *slog.Logger
 }
 
 // SendAll sends messages to several queues. Of a queue that taken names so many of
 // the first are leased for d at once, and returned, or fewer. Where it fails some
 // may have got theirs.
 type SendAll func(ctx context.Context, all map[string][]rouse.Message, taken map[string]int, d time.Duration) (map[string][]rouse.Lease, error)
+
+// DeleteAll deletes messages of several queues, and says of each queue which
+// receipts were good.
+type DeleteAll func(ctx context.Context, all map[string][]rouse.Receipt) (map[string][]bool, error)
 
 // An Engine implements event.Rules and event.Control. All methods may be called
 // concurrently; nothing is delivered but while Run runs.
@@ -55,6 +60,9 @@ type Engine struct {
 	sources map[string]event.Source
 	usage   usage
 	changed chan struct{} // there are other rules than before
+
+	forthcoming forthcoming
+	turns       [64]sync.Mutex // of triggers that are stopped and started, by their names
 
 	mu       sync.Mutex
 	triggers map[rouse.Ref]*running  // guarded by mu
@@ -98,8 +106,8 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{Config: c, sources: map[string]event.Source{}, changed: make(chan struct{}, 1), usage: usage{now: c.Now},
 		triggers: map[rouse.Ref]*running{}, rules: map[rouse.Ref]*compiled{}, readers: map[feed]*reader{}, failing: map[rouse.Ref]string{}}
-	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle, AtOnce: 16,
-		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
+	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle, DeleteAll: c.DeleteAll, AtOnce: 16,
+		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Now: c.Now, Log: c.Log})
 	e.taken = dispatch.New(dispatch.Config{Queue: &messages{e: e, receipts: map[rouse.Receipt]string{}}, Lane: e.messageLane, Handle: e.handleMessages, Waits: true,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
 	return e

@@ -32,6 +32,8 @@ type world struct {
 	stop func()
 
 	sources []event.Source
+	now     func() time.Time // nil is time.Now
+	poll    time.Duration
 
 	mu   sync.Mutex
 	do   func(rouse.Invocation) error
@@ -116,7 +118,7 @@ func ref(name string) rouse.Ref { return rouse.Ref{Namespace: ns, Name: name} }
 
 func newWorld(t *testing.T, sources ...event.Source) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), news: make(chan struct{}, 1), sources: append(sources, button{})}
+	w := &world{t: t, dir: t.TempDir(), news: make(chan struct{}, 1), sources: append(sources, button{}), poll: 100 * time.Millisecond}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -138,9 +140,9 @@ func (w *world) start() {
 		return k
 	}
 	streams := stream.New(stream.Config{Keys: keys("stream")})
-	queues := queue.New(queue.Config{Keys: keys("queue")})
-	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), SendAll: queues.SendAll, Inbox: inbox.New(inbox.Config{Keys: keys("event")}),
-		Data: data.Services{Streams: streams}, Registry: w, Invoker: w, Poll: 100 * time.Millisecond, Log: slog.New(slog.NewTextHandler(logs{t}, nil))})
+	queues := queue.New(queue.Config{Keys: keys("queue"), Now: w.now})
+	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), SendAll: queues.SendAll, DeleteAll: queues.DeleteAll, Inbox: inbox.New(inbox.Config{Keys: keys("event"), Now: w.now}),
+		Data: data.Services{Streams: streams}, Registry: w, Invoker: w, Poll: w.poll, Now: w.now, Log: slog.New(slog.NewTextHandler(logs{t}, nil))})
 	e.Use(w.sources...)
 	if err := e.Load(context.Background(), ns); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -317,7 +318,15 @@ func (e *Engine) SetRule(ctx context.Context, r event.Rule) (event.Rule, error) 
 			return r, err
 		}
 	}
-	return r, e.put(ctx, c, revision)
+	if err := e.put(ctx, c, revision); err != nil {
+		return r, err
+	}
+	if old != nil && old.On != r.On {
+		if err := e.rematch(ctx, old); err != nil {
+			return r, err
+		}
+	}
+	return r, e.rematch(ctx, c)
 }
 
 // put stores a rule and has it run from now on.
@@ -381,5 +390,5 @@ func (e *Engine) RemoveRule(ctx context.Context, r rouse.Ref) error {
 	if c.On.Queue != "" {
 		e.taken.Reset(userQueue(c))
 	}
-	return e.forget(ctx, c)
+	return errors.Join(e.rematch(ctx, c), e.forget(ctx, c))
 }

@@ -331,7 +331,7 @@ func (t *tap) hand(ctx context.Context, all sets, batch data.Batch) bool {
 		}
 	}
 	t.mu.Lock()
-	side := map[*compiled][]rouse.Event{}
+	side := map[*compiled][]data.Entry{}
 	for c, es := range matched {
 		l := t.lines[c.Name]
 		switch {
@@ -339,8 +339,8 @@ func (t *tap) hand(ctx context.Context, all sets, batch data.Batch) bool {
 		case c.ordered():
 			l.push(l.wanted(es), t.front)
 		default:
-			for _, entry := range l.wanted(es) {
-				side[c] = append(side[c], entry.Event)
+			if es = t.e.announce(t.r.feed.ref.Namespace, l.wanted(es)); len(es) > 0 {
+				side[c] = es
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
@@ -142,8 +143,11 @@ func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger
 		return t, err
 	}
 	e.replace(&running{Trigger: t, before: before, revision: revision + 1}, func() {
-		if old != nil && old.Kind != t.Kind {
-			err = e.forgetTrigger(ctx, old)
+		if old == nil {
+			return
+		}
+		if err = e.withdraw(ctx, t.Ref); old.Kind != t.Kind {
+			err = errors.Join(err, e.forgetTrigger(ctx, old))
 		}
 	})
 	return t, err
@@ -169,6 +173,7 @@ func (e *Engine) setNotes(ctx context.Context, t *running, was running, notes ro
 // replace puts a trigger in the place of the one of its name, which is stopped
 // first, and then done with: the two must not both see one thing happen.
 func (e *Engine) replace(t *running, stopped func()) {
+	defer e.turn(t.Ref)()
 	e.mu.Lock()
 	old := e.triggers[t.Ref]
 	e.triggers[t.Ref] = t
@@ -180,6 +185,16 @@ func (e *Engine) replace(t *running, stopped func()) {
 	if e.triggers[t.Ref] == t {
 		e.start(t)
 	}
+}
+
+// turn keeps those apart who stop and start the trigger of a name, until the
+// function is called that it returns.
+func (e *Engine) turn(r rouse.Ref) (done func()) {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(r.Name))
+	m := &e.turns[h.Sum32()%uint32(len(e.turns))]
+	m.Lock()
+	return m.Unlock
 }
 
 // store writes a document of a revision that was read before.
@@ -266,13 +281,16 @@ func (e *Engine) RemoveTrigger(ctx context.Context, r rouse.Ref) error {
 	if err := e.Meta.Apply(ctx, []rouse.Change{{Kind: triggerKind, Ref: r, Revision: revision}}); err != nil {
 		return err
 	}
+	defer e.turn(r)()
 	e.mu.Lock()
 	if e.triggers[r] == t {
 		delete(e.triggers, r)
 	}
 	e.mu.Unlock()
 	e.halt(t)
-	return e.forgetTrigger(ctx, t)
+	err := e.withdraw(ctx, r)
+	e.forthcoming.forget(r)
+	return errors.Join(err, e.forgetTrigger(ctx, t))
 }
 
 // forgetTrigger removes what is kept of a stopped trigger, so that one of its

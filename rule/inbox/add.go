@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,7 @@ type fresh struct {
 	place
 	key  []byte // that says where it is
 	body []byte
+	of   int // the Emission it is of
 }
 
 // AddMany does for each Emission what Add does, for all in one transaction. The
@@ -35,21 +37,21 @@ type fresh struct {
 func (b *Inbox) AddMany(ctx context.Context, all []event.Emission) []error {
 	errs := make([]error, len(all))
 	now := b.Now()
-	var es []fresh
-	var states []rouse.Pair
+	a := adding{now: now}
 	for i, m := range all {
 		var mine []fresh
 		if mine, errs[i] = prepare(m, now); errs[i] != nil {
 			continue
 		}
-		if es = append(es, mine...); m.State != nil {
-			states = append(states, rouse.Pair{Key: stateKey(m.Trigger.Namespace, m.Trigger.Name), Value: m.State})
+		for j := range mine {
+			mine[j].of = len(a.of)
 		}
+		a.of, a.events = append(a.of, m), append(a.events, mine...)
 	}
-	if len(es)+len(states) == 0 {
+	if len(a.events) == 0 && !slices.ContainsFunc(a.of, func(m event.Emission) bool { return m.State != nil }) {
 		return errs
 	}
-	touched, err := b.add(ctx, es, states, now)
+	touched, err := b.add(ctx, a)
 	for i := range errs {
 		if errs[i] == nil {
 			errs[i] = err
@@ -80,42 +82,57 @@ func prepare(m event.Emission, now time.Time) ([]fresh, error) {
 			return nil, rouse.Errorf(rouse.Invalid, "emit", m.Trigger.String(), "the id of event %d has %d bytes, 512 are the most", i, len(e.ID))
 		}
 		if e.Time.IsZero() {
-			e.Time = now.UTC()
+			if e.Time = now.UTC(); !m.Due.IsZero() {
+				e.Time = m.Due.UTC()
+			}
 		}
-		body, err := json.Marshal(stored{m.Trigger.Name, e})
+		body, err := json.Marshal(stored{m.Trigger.Name, e, m.Due.Round(0)})
 		if err != nil {
 			return nil, rouse.Errorf(rouse.Invalid, "emit", m.Trigger.String(), "event %d can't be written as JSON: %w", i, err)
 		}
-		es[i] = fresh{at, seenKey(m.Trigger.Namespace, e.ID, m.Trigger.Name), body}
+		es[i] = fresh{place: at, key: seenKey(m.Trigger.Namespace, e.ID, m.Trigger.Name), body: body}
 	}
 	return es, nil
 }
 
+// An adding is what one transaction stores.
+type adding struct {
+	now    time.Time
+	of     []event.Emission
+	events []fresh
+}
+
 // add stores states and events, but those that were seen before. It returns where
 // there are new ones.
-func (b *Inbox) add(ctx context.Context, es []fresh, states []rouse.Pair, now time.Time) (map[place][]fresh, error) {
-	keys := make([][]byte, len(es))
-	for i := range es {
-		keys[i] = es[i].key
+func (b *Inbox) add(ctx context.Context, a adding) (map[place][]fresh, error) {
+	keys := make([][]byte, len(a.events))
+	for i := range a.events {
+		keys[i] = a.events[i].key
 	}
 	var touched map[place][]fresh
 	err := b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
 		touched = map[place][]fresh{}
-		for _, s := range states {
-			w.Put(s.Key, s.Value)
-		}
 		seen, err := w.Get(keys...)
 		if err != nil {
 			return err
 		}
-		known := make(map[string]bool, len(es))
+		known := make(map[string]bool, len(keys))
 		for i, s := range seen {
 			if s == nil && !known[string(keys[i])] {
 				known[string(keys[i])] = true
-				touched[es[i].place] = append(touched[es[i].place], es[i])
+				touched[a.events[i].place] = append(touched[a.events[i].place], a.events[i])
 			}
 		}
-		return appendTo(w, now, touched)
+		numbers, err := appendTo(w, a.now, touched)
+		if err == nil {
+			err = noteAhead(w, a, numbers)
+		}
+		for _, m := range a.of {
+			if m.State != nil {
+				w.Put(stateKey(m.Trigger.Namespace, m.Trigger.Name), m.State)
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err // what was begun may go on behind it: touched is not ours
@@ -124,10 +141,10 @@ func (b *Inbox) add(ctx context.Context, es []fresh, states []rouse.Pair, now ti
 }
 
 // appendTo appends events to the journals of their places, and notes where each
-// is.
-func appendTo(w rouse.KeyWriter, now time.Time, es map[place][]fresh) error {
+// is. It returns their numbers, by Emission.
+func appendTo(w rouse.KeyWriter, now time.Time, es map[place][]fresh) (numbers map[int][]uint64, err error) {
 	if len(es) == 0 {
-		return nil
+		return nil, nil
 	}
 	var places []place
 	var batches []journal.Batch
@@ -141,12 +158,15 @@ func appendTo(w rouse.KeyWriter, now time.Time, es map[place][]fresh) error {
 	}
 	firsts, err := journal.AppendAll(w, now, batches)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	numbers = map[int][]uint64{}
 	for n, p := range places {
 		for i, e := range es[p] {
-			w.Put(e.key, tuple.Uint(tuple.Uint(nil, uint64(p.shard)), firsts[n]+uint64(i)))
+			number := firsts[n] + uint64(i)
+			w.Put(e.key, tuple.Uint(tuple.Uint(nil, uint64(p.shard)), number))
+			numbers[e.of] = append(numbers[e.of], number)
 		}
 	}
-	return nil
+	return numbers, nil
 }

@@ -61,10 +61,11 @@ func New(c Config) *Inbox {
 type stored struct {
 	From  string      `json:"from"` // the trigger
 	Event rouse.Event `json:"event"`
+	Due   time.Time   `json:"due,omitzero"` // where it was stored ahead of that
 }
 
 // The keys: "j" a journal for each namespace and shard, "s" where an event is,
-// by its ID and trigger, "v" the state of a trigger.
+// by its ID and trigger, "v" the state of a trigger, "a" what it stored ahead.
 
 func journalOf(ns rouse.Namespace, shard int) journal.Journal {
 	return journal.Journal{Prefix: tuple.Uint(tuple.String([]byte("j"), ns), uint64(shard))}
@@ -76,6 +77,10 @@ func seenKey(ns rouse.Namespace, id, from string) []byte {
 
 func stateKey(ns rouse.Namespace, from string) []byte {
 	return tuple.String(tuple.String([]byte("v"), ns), from)
+}
+
+func aheadKey(ns rouse.Namespace, from string) []byte {
+	return tuple.String(tuple.String([]byte("a"), ns), from)
 }
 
 // Shard is the one in which the events of a trigger are.
@@ -108,10 +113,12 @@ func (b *Inbox) State(ctx context.Context, from rouse.Ref) (state []byte, err er
 	return state, err
 }
 
-// Forget removes a trigger's state, so that one of that name begins afresh.
+// Forget removes a trigger's state, so that one of that name begins afresh. What
+// it stored ahead must be withdrawn before.
 func (b *Inbox) Forget(ctx context.Context, from rouse.Ref) error {
 	return b.Keys.Update(ctx, func(w rouse.KeyWriter) error {
 		w.Delete(stateKey(from.Namespace, from.Name))
+		w.Delete(aheadKey(from.Namespace, from.Name))
 		return nil
 	})
 }
@@ -143,7 +150,9 @@ func (b *Inbox) Find(ctx context.Context, ns rouse.Namespace, id string) (e rous
 			return rouse.Errorf(rouse.NotFound, "find event", id, "it is older than events are kept")
 		}
 		s, err := decode(es[0])
-		e = s.Event
+		if e = s.Event; err == nil && s.Due.After(b.Now()) {
+			err = rouse.Errorf(rouse.NotFound, "find event", id, "it is still to come")
+		}
 		return err
 	})
 	return e, err
@@ -210,13 +219,15 @@ func (b *Inbox) read(ctx context.Context, q data.FeedQuery, shard int) (out data
 			b.Log.Error("events are damaged and passed over", "namespace", q.Ref.Namespace, "shard", shard, "error", err)
 		}
 		for _, e := range es {
-			out.After = e.Number
+			if out.After = e.Number; len(e.Body) == 0 {
+				continue // withdrawn
+			}
 			s, err := decode(e)
 			if err != nil {
 				b.Log.Error("an event is damaged and passed over", "namespace", q.Ref.Namespace, "shard", shard, "error", err)
 				continue
 			}
-			out.Entries = append(out.Entries, data.Entry{Sequence: e.Number, Key: s.From, Event: s.Event})
+			out.Entries = append(out.Entries, data.Entry{Sequence: e.Number, Key: s.From, Event: s.Event, Due: s.Due})
 		}
 		if len(es) == 0 {
 			out.After = max(out.After, out.Newest) // nothing but what is damaged or gone

@@ -198,6 +198,12 @@ func (j Journal) recover(r rouse.KeyReader) (first uint64, h head, err error) {
 	return first, h, nil
 }
 
+// Blank takes away the Body of an Entry, as Read returned it. Its number and time
+// stay.
+func (j Journal) Blank(w rouse.KeyWriter, e Entry) {
+	w.Put(j.entryKey(e.Number), encodeEntry(e.Time.UnixMicro(), nil))
+}
+
 // Bounds returns the number of the first entry and that of the next one to be
 // appended; they are the same where there is none.
 func (j Journal) Bounds(r rouse.KeyReader) (first, next uint64, err error) {

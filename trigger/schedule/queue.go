@@ -1,10 +1,10 @@
 package schedule
 
-// A queue is a heap of entries by when they are due; see container/heap.
+// A queue is a heap of entries by when it is their turn; see container/heap.
 type queue []*entry
 
 func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q queue) Less(i, j int) bool { return q[i].turn.Before(q[j].turn) }
 
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]

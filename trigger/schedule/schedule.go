@@ -7,6 +7,11 @@
 // and a clock that is put back makes triggers wait, not fire again. A firing
 // has an ID made of the trigger's name and the time it was due.
 //
+// What is due soon is stored ahead, so that nothing is left to do when its time
+// comes but to call the function: else ten thousand schedules that are due at
+// one moment would have to be stored first. One firing of a trigger at a time is
+// stored ahead; the next one, when it is over.
+//
 // Zones with daylight saving: an expression that names hours, such as "30 2 * *
 // *", fires once for each time it names. Where that comes twice it fires at the
 // first, and where it is left out, when clocks are put forward. One that goes
@@ -52,9 +57,16 @@ type Source struct {
 }
 
 const (
-	maxLoading = 256  // goroutines; the store commits what comes in together
-	maxFiring  = 4    // goroutines: some make events while the others' are stored
-	fireAtOnce = 1000 // triggers that one transaction fires: the first of very many need not wait for the last
+	maxLoading = 256 // goroutines; the store commits what comes in together
+	maxFiring  = 4   // goroutines: some make events while the others' are stored
+	fireAtOnce = 500 // triggers that one transaction fires: the first of very many need not wait for the last, nor others for all
+)
+
+// How far ahead a firing is stored, and how near it is to be that it no longer
+// pays.
+const (
+	ahead = 3 * time.Second
+	soon  = 300 * time.Millisecond
 )
 
 // longestNap is after which the clock is looked at, as it may have been set.
@@ -93,6 +105,7 @@ type entry struct {
 	state  state
 	loaded bool
 	due    time.Time // zero until it is loaded
+	turn   time.Time // when to look after it: at due, or ahead of that
 	place  int       // in the queue, guarded by the Source's mu; -1 is none
 	idle   sync.WaitGroup
 }
@@ -231,7 +244,7 @@ func (s *Source) take() (*entry, time.Duration) {
 		return nil, longestNap
 	}
 	e := s.queue[0]
-	if wait := e.due.Sub(s.Now()); wait > 0 {
+	if wait := e.turn.Sub(s.Now()); wait > 0 {
 		return nil, wait
 	}
 	heap.Pop(&s.queue)
@@ -250,8 +263,21 @@ func (s *Source) done(e *entry, err error) {
 		return
 	}
 	if e.due = e.table.next(e.state); !e.due.IsZero() {
+		e.turn = e.turnAt(s.Now())
 		s.put(e)
 	}
+}
+
+// turnAt returns when to look after an entry.
+func (e *entry) turnAt(now time.Time) time.Time {
+	turn := e.due.Add(-ahead)
+	if turn.Before(e.state.Last) { // which may be to come itself
+		turn = e.state.Last
+	}
+	if !turn.After(now) && e.due.Sub(now) < soon {
+		return e.due
+	}
+	return turn
 }
 
 // put puts an entry in the queue unless it was stopped.
@@ -316,7 +342,11 @@ func (s *Source) fire(due []*entry) {
 		}
 		stop := context.AfterFunc(e.ctx, cancel)
 		defer stop()
-		all = append(all, event.Emission{Trigger: e.Ref, Events: es, State: next.encode()})
+		m := event.Emission{Trigger: e.Ref, Events: es, State: next.encode()}
+		if e.due.After(now) {
+			m.Due = e.due
+		}
+		all = append(all, m)
 		firing, after = append(firing, e), append(after, next)
 	}
 	if len(all) == 0 {
@@ -334,8 +364,15 @@ func (s *Source) fire(due []*entry) {
 	}
 }
 
-// events makes the events of what is due, and the state after them.
+// events makes the events of what is due, or of the next that will be, and the
+// state after them.
 func (s *Source) events(e *entry, now time.Time) ([]rouse.Event, state, error) {
+	if e.due.After(now) {
+		after := e.state
+		after.Last, after.Fired = e.due, after.Fired+1
+		ev, err := e.table.fire(e.Ref, firing{due: e.due}, e.due)
+		return []rouse.Event{ev}, after, err
+	}
 	fs, after, dropped := e.table.due(e.state, now)
 	if dropped > 0 {
 		s.Log.Warn("firings were missed and are dropped", "trigger", e.Ref.String(), "firings", dropped)

@@ -64,22 +64,18 @@ func (w *world) set(shift time.Duration, down bool) {
 }
 
 func (w *world) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state []byte) error {
+	return w.EmitMany(ctx, []event.Emission{{Trigger: r, Events: es, State: state}})[0]
+}
+
+func (w *world) EmitMany(ctx context.Context, all []event.Emission) []error {
 	w.mu.Lock()
 	down := w.down
 	w.tries++
 	w.mu.Unlock()
 	if down {
-		return rouse.Errorf(rouse.Unavailable, "emit", r.String(), "the store can't be reached")
+		return slices.Repeat([]error{rouse.Errorf(rouse.Unavailable, "emit", "", "the store can't be reached")}, len(all))
 	}
-	return w.inbox.Add(ctx, r, es, state)
-}
-
-func (w *world) EmitMany(ctx context.Context, all []event.Emission) []error {
-	errs := make([]error, len(all))
-	for i, m := range all {
-		errs[i] = w.Emit(ctx, m.Trigger, m.Events, m.State)
-	}
-	return errs
+	return w.inbox.AddMany(ctx, all)
 }
 
 func (w *world) State(ctx context.Context, r rouse.Ref) ([]byte, error) { return w.inbox.State(ctx, r) }
@@ -99,7 +95,7 @@ func (w *world) start(s *Source, name, config string) (stop func()) {
 	return stop
 }
 
-// events returns all that came, of one trigger.
+// events returns all that happened, of one trigger.
 func (w *world) events(name string) (es []rouse.Event) {
 	w.t.Helper()
 	for shard := range 8 {
@@ -113,7 +109,7 @@ func (w *world) events(name string) (es []rouse.Event) {
 				break
 			}
 			for _, e := range b.Entries {
-				if e.Key == name {
+				if e.Key == name && !e.Due.After(w.now()) {
 					es = append(es, e.Event)
 				}
 			}
@@ -214,9 +210,63 @@ func TestWhatIsMissedWhileDown(t *testing.T) {
 		if es := w.events("default"); !strings.Contains(string(es[1].Data), `"missed":1`) {
 			t.Errorf("it does not say what was missed: %s", es[1].Data)
 		}
-		// 600 came while it ran, then the newest 1000 of 1500, then 301 more.
-		if got := len(w.dues("many")); got != 600+1000+301 {
+		// 600 came while it ran and one was stored ahead, then the newest 1000 of 1500,
+		// then 301 more and again one.
+		if got := len(w.dues("many")); got != 600+1+1000+301 {
 			t.Errorf("%d firings of many", got)
+		}
+	})
+}
+
+// What is due soon is stored ahead, one firing at a time, and seen by nobody.
+func TestWhatIsDueSoonIsStoredAhead(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		s := w.source()
+		coming := func(name string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if got, err := w.inbox.Coming(t.Context(), rouse.Ref{Namespace: "default", Name: name}); err != nil || got != want {
+				t.Errorf("%s at %v: stored ahead is %v, want %v: %v", name, w.now(), got, want, err)
+			}
+		}
+		state := func(name string) (s state) {
+			t.Helper()
+			b, err := w.State(t.Context(), rouse.Ref{Namespace: "default", Name: name})
+			if err != nil || json.Unmarshal(b, &s) != nil {
+				t.Errorf("%q %v", b, err)
+			}
+			return s
+		}
+		stops := []func(){
+			w.start(s, "minute", `{"cron": "* * * * *"}`), w.start(s, "second", `{"every": "1s"}`), w.start(s, "often", `{"every": "100ms"}`),
+			w.start(s, "twice", `{"cron": "* * * * *", "times": 2}`),
+		}
+		time.Sleep(ahead + time.Second/2) // 00:00:03.5
+		coming("minute", false)
+		coming("second", true) // and only the next one
+		coming("often", false)
+		if got := state("second"); got.Fired != 4 || !got.Last.Equal(time.Date(2000, 1, 1, 0, 0, 4, 0, time.UTC)) {
+			t.Errorf("%+v", got)
+		}
+		time.Sleep(time.Minute - 2*ahead - time.Second/2 - time.Millisecond) // 00:00:56.999
+		coming("minute", false)
+		time.Sleep(2 * time.Millisecond)
+		coming("minute", true)
+		w.want("minute")
+		time.Sleep(ahead) // 00:01:00.001
+		coming("minute", false)
+		w.want("minute", "2000-01-01T00:01:00Z")
+		stops[2]()
+		time.Sleep(2 * time.Minute)
+		w.want("twice", "2000-01-01T00:01:00Z", "2000-01-01T00:02:00Z")
+		for _, stop := range stops {
+			stop()
+		}
+		if n := len(w.dues("second")); n != 180 {
+			t.Errorf("each second it fired %d times", n)
+		}
+		if n := len(w.dues("often")); n != 600 {
+			t.Errorf("each tenth of a second it fired %d times", n)
 		}
 	})
 }
