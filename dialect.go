@@ -28,6 +28,8 @@ type Node struct {
 	Instances int       `json:"instances"` // alive
 	Memory    int64     `json:"memory"`    // bytes that instances hold
 	Budget    int64     `json:"budget"`    // bytes that instances may hold
+
+	Interpreters []Runtime `json:"interpreters,omitempty"` // no Runtimes, but programs that code may start in its Sandbox
 }
 
 // An Authenticator knows principals by what they show.

@@ -25,6 +25,7 @@ type Function struct {
 	Retry    Retry             `json:"retry"`
 	Created  time.Time         `json:"created"`
 	Notes    Notes             `json:"notes,omitempty"`
+	Recorded Notes             `json:"recorded,omitempty"` // what each of its Activations keeps as its own Notes: the Function may be another soon, or gone
 }
 
 // Limits bound the Instances of a Function. A zero field stands for the

@@ -27,7 +27,8 @@ type Invocation struct {
 // A Reply receives an answer piece by piece. Its methods are called from one
 // goroutine at a time.
 type Reply interface {
-	// Start is called once, before the first Write. Status is an HTTP status.
+	// Start is called once, before the first Write. Status is an HTTP status;
+	// the map is the caller's again when it returns, its values are not.
 	Start(status int, header map[string][]string)
 	io.Writer
 }
@@ -56,6 +57,7 @@ type Activation struct {
 	Digest      Digest    `json:"digest,omitempty"`      // of a Result too large to be kept
 	Size        int64     `json:"size,omitempty"`        // bytes of the answer
 	Failure     *Failure  `json:"failure,omitempty"`
+	Notes       Notes     `json:"notes,omitempty"` // what the Function had Recorded; not to be changed
 }
 
 // A Failure is what a Function said when it failed, or what the platform saw.

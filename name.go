@@ -37,14 +37,18 @@ func CheckName(s string) error {
 		Err: fmt.Errorf("a name is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a letter or digit")}
 }
 
+// maxFunction bounds the name of a function: bytes.
+const maxFunction = 768
+
 // CheckFunction returns an Invalid Error where s can't name a function: names as
 // CheckName takes them, in folders set apart by "/" and spaces set apart by ":",
-// in which "~" may stand for what a dialect has to spell otherwise.
+// in which "~" may stand for what a dialect has to spell otherwise; 768 bytes in
+// all.
 func CheckFunction(s string) error {
 	if CheckName(s) == nil {
 		return nil
 	}
-	ok, first := len(s) > 0 && len(s) <= 600, true
+	ok, first := len(s) > 0 && len(s) <= maxFunction, true
 	for i := 0; ok && i < len(s); i++ {
 		c := s[i]
 		switch {

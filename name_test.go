@@ -61,12 +61,12 @@ func TestWordsComeBack(t *testing.T) {
 }
 
 func TestCheckFunction(t *testing.T) {
-	for _, ok := range []string{"a", "a/b", "images/resize-2", "guest:utils/echo", "a~20b", "~5Fa/b", "trigger:t", strings.Repeat("a", 600)} {
+	for _, ok := range []string{"a", "a/b", "images/resize-2", "guest:utils/echo", "a~20b", "~5Fa/b", "trigger:t", strings.Repeat("a", 768)} {
 		if err := CheckFunction(ok); err != nil {
 			t.Errorf("%q: %v", ok, err)
 		}
 	}
-	for _, bad := range []string{"", "/a", "a/", "a//b", "a/.b", ".a", "-a", "a b", "a@b", "a:/b", "a/..", "é", strings.Repeat("a", 601)} {
+	for _, bad := range []string{"", "/a", "a/", "a//b", "a/.b", ".a", "-a", "a b", "a@b", "a:/b", "a/..", "é", strings.Repeat("a", 769)} {
 		if err := CheckFunction(bad); KindOf(err) != Invalid {
 			t.Errorf("%q: %v", bad, err)
 		}

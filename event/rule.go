@@ -149,4 +149,9 @@ type Viewer interface {
 	// its Config; with digests where who knows a secret is to be able to tell
 	// that it is the same.
 	Show(t Trigger, digests bool) Trigger
+
+	// Next returns when a Trigger fires next, zero for never. Where t is not there
+	// yet, or is to be another, that is when it would. known is false where its Source
+	// can't know. Errors: Invalid.
+	Next(ctx context.Context, t Trigger) (at time.Time, known bool, err error)
 }

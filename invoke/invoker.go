@@ -58,7 +58,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 		in.ID = NewID()
 	}
 	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops,
-		Attempt: in.Attempt, Replayed: in.Replayed, Started: time.Now()}
+		Attempt: in.Attempt, Replayed: in.Replayed, Started: time.Now(), Notes: f.Recorded}
 	v.Recorder.Begin(a)
 	if h := v.Handlers[f.Contract]; h != nil {
 		return v.handle(ctx, h, f, in, a)

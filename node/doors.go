@@ -16,7 +16,7 @@ type doors struct {
 
 // ServeHTTP implements http.Handler.
 func (d doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if path := r.URL.Path; path == "/" || strings.HasPrefix(path, "/api/") || path == "/ping" {
+	if path := r.URL.Path; path == "/" || strings.HasPrefix(path, "/api/") || path == "/ping" || path == "/invokers" || strings.HasPrefix(path, "/invokers/") {
 		d.whisk.ServeHTTP(w, r)
 		return
 	}

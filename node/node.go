@@ -228,7 +228,7 @@ func (n *Node) Addr() string { return n.listener.Addr().String() }
 // Describe says what the node is and how it does.
 func (n *Node) Describe() rouse.Node {
 	instances, memory := n.pool.Usage()
-	return rouse.Node{Version: n.Version, Started: n.started, Isolation: n.processes.Isolation(), Network: n.processes.Isolation() == process.Namespaces, Runtimes: slices.Concat(n.processes.Runtimes(), n.modules.Runtimes()),
+	return rouse.Node{Version: n.Version, Started: n.started, Isolation: n.processes.Isolation(), Network: n.processes.Isolation() == process.Namespaces, Runtimes: slices.Concat(n.processes.Runtimes(), n.modules.Runtimes()), Interpreters: n.processes.Interpreters(),
 		Defaults: n.Defaults, Instances: instances, Memory: memory, Budget: n.Memory}
 }
 

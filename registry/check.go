@@ -15,6 +15,9 @@ import (
 // maxEnv bounds the names and values of an environment together.
 const maxEnv = 128 << 10
 
+// maxRecorded bounds the notes that every activation keeps: bytes.
+const maxRecorded = 8 << 10
+
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func checkNames(f rouse.Function) error {
@@ -24,10 +27,19 @@ func checkNames(f rouse.Function) error {
 	if err := rouse.CheckFunction(f.Name); err != nil {
 		return err
 	}
-	for dialect, note := range f.Notes {
-		if !json.Valid(note) {
-			return rouse.Errorf(rouse.Invalid, opDeploy, f.Ref.String(), "the note of %s is not JSON", dialect)
+	for _, notes := range []rouse.Notes{f.Notes, f.Recorded} {
+		for dialect, note := range notes {
+			if !json.Valid(note) {
+				return rouse.Errorf(rouse.Invalid, opDeploy, f.Ref.String(), "the note of %s is not JSON", dialect)
+			}
 		}
+	}
+	size := 0
+	for dialect, note := range f.Recorded {
+		size += len(dialect) + len(note)
+	}
+	if size > maxRecorded {
+		return rouse.Errorf(rouse.TooLarge, opDeploy, f.Ref.String(), "what its activations record of it has %d bytes; %d is the most", size, maxRecorded)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type hub struct {
 	*httptest.Server
 	token string
 
-	mu    sync.Mutex
+	mu    sync.Mutex               // guards token as well
 	hooks map[int64]map[string]any // guarded by mu
 	last  int64                    // guarded by mu
 	asked []string                 // guarded by mu; what was asked with the right token
@@ -81,6 +81,13 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 		delete(h.hooks, id)
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// allow has the hub know another token.
+func (h *hub) allow(token string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.token = token
 }
 
 // all are the webhooks that there are.
@@ -382,6 +389,27 @@ func TestAHookOfAnotherNamespace(t *testing.T) {
 	}
 	if status, said := w.feed("git hub", feed, "UPDATE", object{"events": "release"}); status != 200 || fmt.Sprint(github.all()[0]["events"]) != "[release]" {
 		t.Errorf("%d %v %v", status, said, github.all())
+	}
+	// A trigger that is deleted without its feed takes its hook along; where GitHub
+	// says no, the feed can still do it.
+	github.allow("ghp_other")
+	w.must("DELETE", "triggers/git%20hub", nil)
+	if len(github.all()) != 1 {
+		t.Error("a hook is gone that GitHub would not give")
+	}
+	github.allow("ghp_right")
+	if status, said := w.feed("git hub", feed, "DELETE", object{}); status != 200 || len(github.all()) != 0 {
+		t.Errorf("%d %v, left are %v", status, said, github.all())
+	}
+	if status, said := w.feed("git hub", feed, "CREATE", object{"events": []string{"push"}}); status != 200 || len(github.all()) != 1 {
+		t.Fatalf("%d %v", status, said)
+	}
+	w.must("DELETE", "triggers/git%20hub", nil)
+	if hooks := github.all(); len(hooks) != 0 {
+		t.Errorf("left are %v", hooks)
+	}
+	if status, said := w.feed("gone", feed, "READ", object{"triggerName": "/_/git hub"}); status != 502 || !strings.Contains(fmt.Sprint(said), "is fed by no feed") {
+		t.Errorf("%d %v", status, said)
 	}
 	// Another namespace's trigger is not one's own to feed.
 	other := s.whisk("other")

@@ -128,6 +128,11 @@ func TestOpenWhiskRefusals(t *testing.T) {
 		{wrong, "GET", "_/actions", nil, 401, "The supplied authentication is invalid"},
 		{w, "GET", "_/actions/none", nil, 404, "The requested resource does not exist."},
 		{w, "GET", "_/nothing", nil, 404, "The requested resource does not exist."},
+		{w, "POST", "_/packages/refresh", "{}", 405, "HTTP method not allowed, supported methods: GET, PUT, POST, DELETE"},
+		{w, "GET", "namespaces/whisk.system/packages/slack", nil, 403, "The supplied authentication is not authorized to access 'whisk.system/slack'."},
+		{w, "GET", "namespaces/whisk.system/packages/websocket", nil, 403, "The supplied authentication is not authorized to access 'whisk.system/websocket'."},
+		{w, "PUT", "_/actions/new", code("dotnet:6.0", "UEsDBA=="), 400, "The specified runtime 'dotnet:6.0' is not supported by this platform. Valid values are: "},
+		{w, "PUT", "_/actions/new", code("rust:1.34", "pub fn main() {}"), 400, "The request content was malformed:\nexec.code: this server compiles no code of the kind rust:1.34: send a zip archive that holds the executable 'exec', or a script that begins with #!"},
 		{w, "PATCH", "_/actions/echo", nil, 405, "HTTP method not allowed, supported methods: GET, PUT, POST, DELETE"},
 		{guest, "PUT", "namespaces/default/actions/mine", code("python:default", echoes), 403, "The supplied authentication is not authorized to access this resource."},
 		{w, "GET", "namespaces/b$d/actions", nil, 400, "The namespace contains illegal characters."},
@@ -147,11 +152,14 @@ func TestOpenWhiskRefusals(t *testing.T) {
 		{w, "PUT", "_/packages/echo", "{}", 409, "Resource by this name exists but is not in this collection."},
 		{w, "PUT", "_/packages/box?overwrite=true", map[string]any{"binding": map[string]any{"namespace": "_", "name": "other"}}, 409, "Resource is a package and cannot be converted into a binding."},
 		{w, "PUT", "_/packages/bound", map[string]any{"binding": map[string]any{"namespace": "_", "name": "echo"}}, 409, "Cannot bind to a resource that is not a package."},
-		{w, "POST", "_/actions/echo", "[7", 400, "The request content was malformed:\nthe arguments of an action are a JSON object"},
-		{w, "POST", "_/actions/echo", `"text"`, 400, "The request content was malformed:\nthe arguments of an action are a JSON object"},
+		{w, "POST", "_/actions/echo", "[7]", 400, "The request content was malformed:\nJSON object expected"},
+		{w, "POST", "_/actions/echo", `[{"k":1}`, 400, "The request content was malformed:\nJSON object expected"},
+		{w, "POST", "_/actions/echo", `"text"`, 400, "The request content was malformed:\nJSON object expected"},
 		{w, "POST", "_/actions/echo", `{"k":"` + large + `"}`, 413, "Request larger than allowed: 1048577 > 1048576 bytes."},
 		{w, "POST", "_/actions/echo?blocking=true&timeout=60001", "{}", 400, "The query parameter 'timeout' was malformed:\nTimeout must be number of milliseconds up to 60000."},
 		{w, "POST", "_/triggers/bell", `{"k":"` + large + `"}`, 413, "Request larger than allowed: 1048577 > 1048576 bytes."},
+		{w, "POST", "_/triggers/bell", "[1]", 400, "The request content was malformed:\nJSON object expected"},
+		{w, "PUT", "_/actions/new", "[]", 400, "The request content was malformed:\nJSON object expected"},
 		{w, "POST", "_/triggers/none", "{}", 404, "The requested resource does not exist."},
 		{w, "PUT", "_/rules/new", map[string]any{"trigger": "/_/bell"}, 400, "rule requires a valid trigger and a valid action"},
 		{w, "PUT", "_/rules/new", map[string]any{"trigger": "/_/none", "action": "/_/echo"}, 400, "trigger /default/none does not exist"},
@@ -208,8 +216,15 @@ func TestOpenWhiskServerInformation(t *testing.T) {
 	if r := nobody.ask("GET", "", nil); r.text(t, "api_version_path") != "v1" || r.text(t, "api_version") != "1.0.0" {
 		t.Errorf("%s", r.body)
 	}
-	if _, body := s.get("/ping"); body != "pong" {
-		t.Error(body)
+	for path, want := range map[string]string{"/ping": "pong", "/invokers": `{"invoker0/0":"up"}`, "/invokers/healthy/count": "1", "/invokers/ready": `{"healthy":"1/1"}`} {
+		if r, body := s.get(path); r.StatusCode != 200 || body != want {
+			t.Errorf("%s: %d %s", path, r.StatusCode, body)
+		}
+	}
+	for _, path := range []string{"/invokers/7", "/docs", "/activation", "/activation/count", "/disable"} {
+		if r, _ := s.get(path); r.StatusCode != 404 {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
 	}
 	w := s.whisk("default")
 	if r := w.ask("GET", "namespaces", nil); string(r.body) != `["default"]` {
@@ -277,6 +292,22 @@ def main(args):
 		}
 	}
 	if r := w.ask("POST", "_/actions/f?blocking=true&result=true", "{}"); r.status != 200 || string(r.body) != `{"fine":true}` && string(r.body) != `{"fine": true}` {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// A list comes to the next in a sequence as it is, and parameters do not go with it.
+func TestOpenWhiskLists(t *testing.T) {
+	w := start(t, "").whisk("default")
+	w.python("make", "def main(args): return [args['n'], {'x': 1}]\n", nil)
+	w.python("take", "def main(args): return {'got': args}\n", map[string]any{"parameters": []any{map[string]any{"key": "k", "value": 1}}})
+	w.must("PUT", "actions/both", map[string]any{"exec": map[string]any{"kind": "sequence", "components": []string{"/_/make", "/_/take"}}})
+	for path, want := range map[string]string{"both": `{"got": [5, {"x": 1}]}`, "make": `[5, {"x": 1}]`, "take": `{"got": {"k": 1, "n": 5}}`} {
+		if r := w.ask("POST", "_/actions/"+path+"?blocking=true&result=true", `{"n":5}`); r.status != 200 || strings.ReplaceAll(string(r.body), " ", "") != strings.ReplaceAll(want, " ", "") {
+			t.Errorf("%s: %d %s, want %s", path, r.status, r.body, want)
+		}
+	}
+	if r := w.ask("POST", "_/actions/make?blocking=true", `{"n":5}`); r.get(t, "response.success") != true {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 }

@@ -244,6 +244,39 @@ func TestAnActionsOwnModuleWins(t *testing.T) {
 	missing.boot(t).expect(t, `{}`, `{"code":"MODULE_NOT_FOUND"}`)
 }
 
+// import finds what require does, in all its forms, and an own module first.
+func TestTheModuleIsImported(t *testing.T) {
+	js := func(of files) action {
+		a := node("")
+		a.files = of
+		return a
+	}
+	const same = "import { createRequire } from 'module'\nconst require = createRequire(import.meta.url)\n"
+	tiers(t, func(t *testing.T, d *process.Driver) {
+		for name, c := range map[string]struct {
+			a    action
+			want string
+		}{
+			"a file":                               {node("import openwhisk from 'openwhisk'\n" + same + "export const main = () => ({ is: typeof openwhisk, same: openwhisk === require('openwhisk') })"), `{"is":"function","same":true}`},
+			"a module":                             {js(files{"index.mjs": "import openwhisk from \"openwhisk\"\nexport const main = () => ({ is: typeof openwhisk })"}), `{"is":"function"}`},
+			"in a part":                            {js(files{"package.json": `{"type":"module"}`, "index.js": "export { main } from './lib/part.js'", "lib/part.js": "import * as ow from 'openwhisk'\nexport const main = () => ({ is: typeof ow.default })"}), `{"is":"function"}`},
+			"later":                                {node("exports.main = async () => ({ is: typeof (await import('openwhisk')).default })"), `{"is":"function"}`},
+			"an own one":                           {js(files{"index.mjs": "import openwhisk from 'openwhisk'\nexport const main = () => ({ openwhisk })", "node_modules/openwhisk/index.js": "module.exports = 'mine'"}), `{"openwhisk":"mine"}`},
+			"another":                              {node("exports.main = () => import('nowhere').catch(e => ({ code: e.code }))"), `{"code":"ERR_MODULE_NOT_FOUND"}`},
+			"one that is not there, where ours is": {node("import openwhisk from 'openwhisk'\nexport const main = () => import('nowhere').catch(e => ({ code: e.code, is: typeof openwhisk }))"), `{"code":"ERR_MODULE_NOT_FOUND","is":"function"}`},
+		} {
+			t.Run(name, func(t *testing.T) {
+				c.a.driver = d
+				h := c.a.boot(t)
+				h.expect(t, `{}`, c.want)
+				if got := h.printed(); got != "" {
+					t.Errorf("printed %q", got)
+				}
+			})
+		}
+	})
+}
+
 func TestTheKeyIsGivenWhereItIsAskedFor(t *testing.T) {
 	for language, make := range both() {
 		t.Run(language, func(t *testing.T) {

@@ -82,6 +82,7 @@ type first struct {
 	Main       string            `json:"main"`
 	Env        map[string]string `json:"env"`
 	ProvideKey bool              `json:"provideKey"`
+	Loop       *loop             `json:"loop,omitempty"` // of a language whose code a program of ours runs
 }
 
 // initialized is what it is answered with.
@@ -93,7 +94,7 @@ type initialized struct {
 
 // initialize has the code loaded. The error is a *rouse.BootError.
 func initialize(ctx context.Context, f rouse.Function, n Note, live rouse.Instance) error {
-	data, err := json.Marshal(first{Kind: n.Kind, Main: cmp.Or(f.Handler, "main"), Env: environment(n), ProvideKey: n.ProvideKey})
+	data, err := json.Marshal(first{Kind: n.Kind, Main: cmp.Or(f.Handler, "main"), Env: environment(n), ProvideKey: n.ProvideKey, Loop: loopOf(n.Kind)})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ const path = require('path')
 const util = require('util')
 const Module = require('module')
 const { syncBuiltinESMExports } = Module
+const { pathToFileURL } = require('url')
 
 const NOT_JSON = 'The action did not produce a valid JSON or JSON Array response: '
 const FAILED = 'Initialization has failed due to: '
@@ -85,6 +86,54 @@ function offer () {
   }
 }
 
+const IMPORTS = /\b(?:from|import)\s*\(?\s*['"]openwhisk['"]/
+const MAX_FILES = 1000
+const MAX_SIZE = 1 << 20
+
+// mentions says whether a file of the code in a folder, dependencies not counted,
+// imports the module openwhisk.
+function mentions (folder) {
+  let left = MAX_FILES
+  const within = at => fs.readdirSync(at, { withFileTypes: true }).some(entry => {
+    const file = path.join(at, entry.name)
+    if (entry.isDirectory()) return entry.name !== 'node_modules' && within(file)
+    return entry.isFile() && /\.[cm]?js$/.test(file) && left-- > 0 && fs.statSync(file).size <= MAX_SIZE && IMPORTS.test(fs.readFileSync(file, 'utf8'))
+  })
+  return within(folder)
+}
+
+// offerImport has import find what require does. An older Node has a thread of its
+// own for that, which takes long to start and is asked by import alone, not where
+// require loads a module that imports. It returns whether that is so here.
+function offerImport (root) {
+  const url = 'data:text/javascript,' + encodeURIComponent(`import { createRequire } from 'node:module'
+export default createRequire(${JSON.stringify(path.join(root, 'x'))})('openwhisk')`)
+  const found = { url, format: 'module', shortCircuit: true }
+  const isMissing = (e, request) => request === 'openwhisk' && e.code === 'ERR_MODULE_NOT_FOUND'
+  if (Module.registerHooks) {
+    Module.registerHooks({
+      resolve (request, context, next) {
+        try {
+          return next(request, context)
+        } catch (e) {
+          if (!isMissing(e, request)) throw e
+          return found
+        }
+      }
+    })
+    return false
+  }
+  const threaded = Module.register !== undefined && mentions(root)
+  if (threaded) {
+    Module.register('data:text/javascript,' + encodeURIComponent(`const isMissing = ${isMissing}
+export const resolve = (request, context, next) => next(request, context).catch(e => {
+  if (!isMissing(e, request)) throw e
+  return ${JSON.stringify(found)}
+})`))
+  }
+  return threaded
+}
+
 // compile runs the source of a module.
 function compile (file, source) {
   const m = new Module(file, module)
@@ -121,10 +170,11 @@ const NAME = /^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$/
 const local = Symbol('what main names in the module, exported or not')
 
 // evaluate loads a file so that what it does not export is found as well.
-async function evaluate (file, name, load) {
+async function evaluate (root, file, name, load) {
   const isModule = file.endsWith('.mjs') || !/\.c?js$/.test(file)
+  const source = isModule ? '' : fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '').replace(/^#!/, '//')
+  if ((isModule || /\b(?:import|export)\b/.test(source)) && offerImport(root)) load = file => import(pathToFileURL(file).href)
   if (isModule || !NAME.test(name)) return { exports: await load(file) }
-  const source = fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '').replace(/^#!/, '//')
   const key = '__openwhisk_main'
   try {
     const m = compile(file, `${source}\n;module.${key} = (() => { try { return ${name} } catch (e) {} })()`)
@@ -146,7 +196,7 @@ async function find (root, main, load) {
   const file = entry(root, module)
   const byFile = module && path.basename(file).replace(/\.[cm]?js$/, '') === module
   const name = byFile ? main.slice(dot + 1) : main
-  const found = await evaluate(file, name, load)
+  const found = await evaluate(root, file, name, load)
   const exported = found.exports
   for (const f of [pick(exported, name), pick(exported && exported.default, name), found[local]]) if (typeof f === 'function') return f
   for (const f of [exported, exported && exported.default]) if (typeof f === 'function' && name === 'main') return f

@@ -1,6 +1,6 @@
 """The contract of OpenWhisk actions: def main(args) in __main__.py, which
 returns a dict or a list. Where the kind is another language's, this is the
-proxy of a program named exec: see Loop and Once.
+proxy of a program, one named exec or an interpreter: see Loop and Once.
 
 The first event is {kind, main, env, provideKey}, answered with {ok, message,
 stack}. All others are arguments, after the name of their transaction where it
@@ -156,7 +156,12 @@ class Action(object):
                 self.use(function(self.code, str(init['main'])))
             else:
                 self.is_async = False
-                self.run = (Once if init['kind'] == 'blackbox' else Loop)(executable(self.code)).run
+                if init.get('loop'):
+                    self.run = Loop(interpreted(self.code, init['kind'], init['loop'], str(init['main']))).run
+                elif init['kind'] == 'blackbox':
+                    self.run = Once(executable(self.code)).run
+                else:
+                    self.run = Loop([executable(self.code)]).run
         except DeveloperError as e:
             sys.stderr.write('%s\n' % e)
             return {'ok': False, 'message': str(e)}
@@ -245,6 +250,20 @@ def executable(code):
             sink.write(data)
     os.chmod(copy, 0o755)
     return copy
+
+
+def interpreted(code, kind, loop, main):
+    """Returns the arguments of the interpreter that runs code of a kind: that of
+    its version, or else of another."""
+    if not os.path.isfile(os.path.join(code, loop['file'])):
+        raise DeveloperError(FAILED + loop['missing'])
+    family, _, number = kind.partition(':')
+    names = [os.path.join(folder, name) for name in (family + number, family) for folder in ('/usr/local/bin', '/usr/bin')]
+    names += sorted(glob.glob('/usr/bin/%s[0-9]*' % family))
+    file = next((name for name in names if os.access(name, os.X_OK)), None)
+    if file is None:
+        raise DeveloperError(FAILED + 'this server has no interpreter for %s any more' % kind)
+    return [str(part) for part in [file] + loop['args'] + [main]]
 
 
 def spawn(args, fds):
@@ -438,10 +457,10 @@ class Results(object):
 class Loop(object):
     """Speaks the ActionLoop protocol with a program that is started once."""
 
-    def __init__(self, file):
+    def __init__(self, args):
         environ['__OW_WAIT_FOR_ACK'] = '1'
         self.results = Results()
-        self.program = Program([file], Lines(1), self.results)
+        self.program = Program(args, Lines(1), self.results)
         self.pipe = next(fd for fd, sink in self.program.sinks.items() if sink is self.results)
         self.lock = threading.Lock()
         line = self.ask(b'')

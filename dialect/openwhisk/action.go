@@ -299,6 +299,9 @@ func (d *Door) deploy(ctx context.Context, a *action, around pairs, code []byte)
 		f.Notes = rouse.Notes{}
 	}
 	f.Notes[Name] = raw
+	if f.Recorded, err = recorded(a.note, f); err != nil {
+		return nil, err
+	}
 	var archive io.Reader
 	if code != nil {
 		archive = bytes.NewReader(code)

@@ -135,9 +135,54 @@ func raw(key string, v any) keyValue {
 	return keyValue{Key: key, Value: b}
 }
 
-// ran is the action that an activation was of, in the version that ran; nil
-// where it is there no more.
+// A record is what an activation keeps of its action, as it was then.
+type record struct {
+	Kind     string    `json:"kind"`
+	Version  string    `json:"version"`
+	Limits   limits    `json:"limits"`
+	Contract string    `json:"contract,omitempty"` // where it is not that of actions with code
+	Path     string    `json:"path,omitempty"`     // where it is another's
+	Binding  *pathLike `json:"binding,omitempty"`
+}
+
+// recorded is what the activations of f, which is to be an action of note n, keep.
+func recorded(n note, f rouse.Function) (rouse.Notes, error) {
+	r := record{Kind: n.Kind, Version: n.Version, Limits: n.Limits}
+	if f.Contract != Name {
+		r.Contract = f.Contract
+	}
+	if n.Of != nil {
+		r.Path, r.Binding = n.Of.Path, n.Of.Binding
+	}
+	b, err := json.Marshal(r)
+	return rouse.Notes{Name: b}, err
+}
+
+// action is as much of the action as an activation shows.
+func (r record) action(of rouse.Ref) *action {
+	a := &action{path: pathOf(of), f: rouse.Function{Ref: of, Contract: cmp.Or(r.Contract, Name), Limits: r.Limits.function()}}
+	a.Kind, a.Version, a.Limits = r.Kind, r.Version, r.Limits
+	if r.Contract == contractSequence {
+		a.f.Limits.Timeout = longest
+	}
+	if r.Path != "" {
+		a.Of = &origin{Path: r.Path, Binding: r.Binding}
+	}
+	return a
+}
+
+// ran is the action that an activation was of, as it was when that began; nil
+// where nobody knows: it was deployed natively, and is there no more.
 func (d *Door) ran(ctx context.Context, act rouse.Activation) (*action, error) {
+	if raw := act.Notes[Name]; raw != nil {
+		var r record
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return nil, fmt.Errorf("read note of activation %s: %w", act.ID, err)
+		}
+		if l := r.Limits; l.Timeout != nil && l.Memory != nil && l.Logs != nil && l.Concurrency != nil { // else it is not ours
+			return r.action(act.Function), nil
+		}
+	}
 	f, err := d.Registry.Function(ctx, act.Function, strconv.Itoa(act.Version))
 	if rouse.KindOf(err) == rouse.NotFound {
 		return nil, nil

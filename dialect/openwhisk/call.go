@@ -259,12 +259,19 @@ func (c *call) read(v any, most int64) error {
 	return nil
 }
 
+// textNoObject is OpenWhisk's word for a body of another form.
+const textNoObject = "JSON object expected"
+
 // jsonReason names the field that is wrong, where it is one.
 func jsonReason(err error) string {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return fmt.Sprintf("%s is a %s, a %s is wanted", e.Field, e.Value, e.Type)
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case e.Field == "":
+		return textNoObject
 	}
-	return err.Error()
+	return fmt.Sprintf("%s is a %s, a %s is wanted", e.Field, e.Value, e.Type)
 }
 
 // answer writes v as JSON.

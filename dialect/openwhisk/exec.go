@@ -62,18 +62,27 @@ func packCode(kind, code string) (packed, error) {
 		}
 		return packed{}, refuse(http.StatusBadRequest, "The request content was malformed:\nexec.code is neither text nor a zip archive in base64")
 	}
-	switch {
-	case strings.HasPrefix(kind, "python:"):
-		archive, err := archiveOf(filePython, []byte(code))
-		return packed{archive: archive}, err
-	case strings.HasPrefix(kind, "nodejs:"):
-		archive, err := archiveOf(fileNode, []byte(code))
-		return packed{archive: archive}, err
-	case strings.HasPrefix(code, "#!"):
-		archive, err := archiveOf(fileProgram, []byte(code))
-		return packed{archive: archive}, err
+	file := fileOf(kind)
+	if file == "" && strings.HasPrefix(code, "#!") {
+		file = fileProgram
 	}
-	return packed{}, refuse(http.StatusBadRequest, textNoCompiler, kind)
+	if file == "" {
+		return packed{}, refuse(http.StatusBadRequest, textNoCompiler, kind)
+	}
+	archive, err := archiveOf(file, []byte(code))
+	return packed{archive: archive}, err
+}
+
+// fileOf is the file that code by itself becomes; "" where that must be a program.
+func fileOf(kind string) string {
+	switch family, _, _ := strings.Cut(kind, ":"); family {
+	case "python":
+		return filePython
+	case "nodejs":
+		return fileNode
+	default:
+		return interpreted[family]
+	}
 }
 
 const textNoCompiler = "The request content was malformed:\nexec.code: this server compiles no code of the kind %s: send a zip archive that holds the executable 'exec', or a script that begins with #!"
@@ -95,8 +104,17 @@ func (d *Door) compiled(ctx context.Context, kind, main, code string) (packed, b
 		if err != nil { // an executable by itself, or nothing
 			return packed{}, false, nil
 		}
-		if files, err = goFiles(z); err != nil || files == nil {
-			return packed{}, false, err
+		below, ok := goSource(z)
+		if !ok {
+			return packed{}, false, nil
+		}
+		release, err := d.unpacking.enter(ctx)
+		if err != nil {
+			return packed{}, true, err
+		}
+		defer release()
+		if files, err = unpacked(z, below); err != nil {
+			return packed{}, true, err
 		}
 	default:
 		raw = []byte(code)
@@ -129,16 +147,31 @@ func (d *Door) compiled(ctx context.Context, kind, main, code string) (packed, b
 // ownMain is in a file of a program that speaks ActionLoop by itself.
 var ownMain = regexp.MustCompile(`(?m)^func main\(\)`)
 
-// goFiles are those of an archive of Go source: at its top, or in "src"; nil
-// where it is none.
-func goFiles(z *zip.Reader) (map[string][]byte, error) {
+// goSource finds Go source in an archive: at its top, or in "src", which below
+// then names. There is none beside an executable.
+func goSource(z *zip.Reader) (below string, ok bool) {
+	is := func(below string) bool {
+		return slices.ContainsFunc(z.File, func(f *zip.File) bool {
+			name, within := strings.CutPrefix(f.Name, below)
+			return within && strings.HasSuffix(name, ".go") && !strings.Contains(name, "/")
+		})
+	}
+	switch {
+	case slices.ContainsFunc(z.File, func(f *zip.File) bool { return f.Name == fileProgram }):
+		return "", false
+	case is(""):
+		return "", true
+	}
+	return "src/", is("src/")
+}
+
+// unpacked are the files of an archive whose names begin with below, without that.
+func unpacked(z *zip.Reader, below string) (map[string][]byte, error) {
 	all, size := map[string][]byte{}, 0
 	for _, f := range z.File {
-		if f.FileInfo().IsDir() {
+		name, within := strings.CutPrefix(f.Name, below)
+		if f.FileInfo().IsDir() || !within {
 			continue
-		}
-		if f.Name == fileProgram {
-			return nil, nil
 		}
 		r, err := f.Open()
 		if err != nil {
@@ -152,23 +185,28 @@ func goFiles(z *zip.Reader) (map[string][]byte, error) {
 		if size += len(content); size > maxSource {
 			return nil, refuse(http.StatusRequestEntityTooLarge, "exec larger than allowed: more than %d bytes when it is unpacked.", maxSource)
 		}
-		all[f.Name] = content
+		all[name] = content
 	}
-	isSource := func(name string) bool { return strings.HasSuffix(name, ".go") && !strings.Contains(name, "/") }
-	if slices.ContainsFunc(slices.Collect(maps.Keys(all)), isSource) {
-		return all, nil
-	}
-	below := map[string][]byte{}
-	for name, content := range all {
-		if rest, ok := strings.CutPrefix(name, "src/"); ok {
-			below[rest] = content
-		}
-	}
-	if slices.ContainsFunc(slices.Collect(maps.Keys(below)), isSource) {
-		return below, nil
-	}
-	return nil, nil
+	return all, nil
 }
+
+// A room holds so many at once; the others wait.
+type room chan struct{}
+
+// enter waits for a place, which release gives back. Errors: Unavailable where ctx
+// ends before.
+func (r room) enter(ctx context.Context) (release func(), err error) {
+	select {
+	case r <- struct{}{}:
+		return func() { <-r }, nil
+	case <-ctx.Done():
+		return nil, rouse.Errorf(rouse.Unavailable, "unpack code", "", "others are unpacked before it: %w", ctx.Err())
+	}
+}
+
+// maxUnpacked bounds how many archives of source are unpacked at once, each of
+// up to maxSource.
+const maxUnpacked = 2
 
 // maxSource bounds source that is to be compiled, unpacked: bytes.
 const maxSource = 256 << 20

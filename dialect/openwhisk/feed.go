@@ -102,7 +102,7 @@ func (d *Door) live(ctx context.Context, s feeder, ns rouse.Namespace, given par
 	}
 	switch o.life {
 	case lifeRead:
-		return d.readFeed(s, o, f)
+		return d.readFeed(ctx, s, o, f)
 	case lifeUpdate:
 		err = s.update(ctx, o, f)
 	case lifePause, lifeUnpause:
@@ -133,7 +133,7 @@ func (d *Door) release(ctx context.Context, o order, old feed, now feeder) error
 }
 
 // readFeed answers READ.
-func (d *Door) readFeed(s feeder, o order, f feed) (any, error) {
+func (d *Door) readFeed(ctx context.Context, s feeder, o order, f feed) (any, error) {
 	config, err := s.read(o, f)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,11 @@ func (d *Door) readFeed(s feeder, o order, f feed) (any, error) {
 	if f.Paused {
 		status["reason"] = map[string]string{"kind": "USER", "message": "Paused by the lifecycle event PAUSE"}
 	}
-	if over := f.ended(d.Now()); over != "" {
+	over, err := d.stopped(ctx, o, f)
+	if err != nil {
+		return nil, err
+	}
+	if over != "" {
 		status["active"], status["reason"] = false, map[string]string{"kind": "AUTO", "message": over}
 	}
 	config["name"], config["namespace"] = o.name, string(o.ns)

@@ -236,6 +236,11 @@ func (a alarmFeed) set(ctx context.Context, o order, al alarm, paused bool) erro
 // create implements feeder.
 func (a alarmFeed) create(ctx context.Context, o order) (any, error) {
 	al, err := a.asked(o.given)
+	if err == nil && al.StopDate != nil {
+		if never, known, e := a.never(ctx, o, al); e == nil && known && never { // what is wrong with it is said below
+			err = refuse(http.StatusBadRequest, "the first scheduled trigger fire is not until after the stop date")
+		}
+	}
 	if err == nil {
 		err = a.set(ctx, o, al, false)
 	}
@@ -282,18 +287,52 @@ func (a alarmFeed) read(_ order, f feed) (map[string]any, error) {
 	return shown, nil
 }
 
-// ended says why a trigger fires no more; "" where it may.
-func (f feed) ended(now time.Time) string {
+// Why alarms fire no more, as their clients know it.
+const (
+	endedOnce     = "Automatically disabled after firing once"
+	endedTimes    = "Automatically disabled after reaching max triggers"
+	endedCron     = "Automatically disabled after firing last scheduled cron trigger"
+	endedInterval = "Automatically disabled after firing last scheduled interval trigger"
+)
+
+// expired reports whether the time of an alarm that fires once has come.
+func (f feed) expired(now time.Time) bool {
 	if f.Alarm == nil {
-		return ""
+		return false
 	}
-	if t, ok := instant(f.Alarm.Date); ok && !t.After(now) {
-		return "Automatically disabled after firing once"
+	t, ok := instant(f.Alarm.Date)
+	return ok && !t.After(now)
+}
+
+// never reports whether the trigger of an order will never fire, or never more, as
+// al says; known is false where that can't be told.
+func (d *Door) never(ctx context.Context, o order, al alarm) (never, known bool, err error) {
+	raw, err := json.Marshal(al.scheduled(false))
+	if err != nil {
+		return false, false, err
 	}
-	if t, ok := instant(f.Alarm.StopDate); ok && !t.After(now) {
-		return "Automatically disabled after reaching stopDate"
+	at, known, err := d.Control.Next(ctx, event.Trigger{Ref: rouse.Ref{Namespace: o.ns, Name: encode(o.name)}, Kind: kindSchedule, Config: raw})
+	return at.IsZero(), known, err
+}
+
+// stopped says why a trigger fires no more; "" where it may.
+func (d *Door) stopped(ctx context.Context, o order, f feed) (string, error) {
+	switch {
+	case f.expired(d.Now()):
+		return endedOnce, nil
+	case f.Alarm == nil || f.Paused:
+		return "", nil
 	}
-	return ""
+	never, known, err := d.never(ctx, o, *f.Alarm)
+	switch {
+	case err != nil || !never || !known:
+		return "", err
+	case f.Alarm.MaxTriggers > 0:
+		return endedTimes, nil
+	case f.Alarm.Kind == alarmInterval:
+		return endedInterval, nil
+	}
+	return endedCron, nil
 }
 
 // update implements feeder. A trigger that was paused goes on.
@@ -386,7 +425,7 @@ func (d *Door) expiry(ctx context.Context, ns rouse.Namespace, name string, o oc
 
 // expire removes a trigger that has fired once.
 func (d *Door) expire(ctx context.Context, o order, f feed) error {
-	if f.Alarm == nil || !f.Alarm.deletes() || f.ended(d.Now()) == "" {
+	if f.Alarm == nil || !f.Alarm.deletes() || !f.expired(d.Now()) {
 		return refuse(http.StatusBadRequest, textNoLifecycle)
 	}
 	defer d.locks.hold(string(o.ns) + "/" + o.name)()

@@ -273,3 +273,17 @@ func (g githubFeed) locate(ctx context.Context, h *hook) error {
 	}
 	return nil
 }
+
+// unhook takes away the hook of a trigger that was removed without its feed. Where
+// GitHub says no it is kept, for who tells the feed to.
+func (d *Door) unhook(ctx context.Context, ns rouse.Namespace, trigger string) {
+	f, revision, _, err := d.feeds.get(ctx, ns, trigger)
+	if err == nil && f.Hook != nil {
+		if err = (githubFeed{d}).take(ctx, f.Hook); err == nil {
+			err = d.feeds.remove(ctx, ns, trigger, revision)
+		}
+	}
+	if err != nil {
+		d.Log.Warn("the webhook of a removed trigger is left at GitHub", "namespace", string(ns), "trigger", trigger, "error", err)
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,18 +34,32 @@ type fedStream struct {
 	Name   string `json:"name"`
 	JSON   bool   `json:"json,omitempty"`   // values are JSON, not texts of it
 	Binary bool   `json:"binary,omitempty"` // values are shown in base64
+	Keys   bool   `json:"keys,omitempty"`   // keys are shown in base64
 }
 
-// streamFeed is the feed of the package messaging.
-type streamFeed struct{ *Door }
+// streamFeed is a feed of the package messaging. Those of Kafka's are about our
+// own streams as well, whatever brokers they name.
+type streamFeed struct {
+	*Door
+	called string // what the parameter with the stream's name is called
+}
+
+// What feeds, and what produces, call a stream.
+const (
+	calledStream = "stream"
+	calledTopic  = "topic"
+)
 
 // typeRecord is the type of the events of streams.
 const typeRecord = "stream.record"
 
 // create implements feeder.
 func (s streamFeed) create(ctx context.Context, o order) (any, error) {
-	name := o.given.text("stream")
-	if name == "" {
+	name := o.given.text(s.called)
+	switch {
+	case name == "" && s.called == calledTopic:
+		return nil, refuse(http.StatusBadRequest, "You must supply a 'topic' parameter.")
+	case name == "":
 		return nil, refuse(http.StatusBadRequest, "stream trigger feed is missing the stream parameter")
 	}
 	f := fedStream{Name: name}
@@ -69,23 +85,27 @@ func (s streamFeed) create(ctx context.Context, o order) (any, error) {
 		return nil, e
 	}
 	if rouse.KindOf(err) == rouse.NotFound {
-		err = refuse(http.StatusNotFound, "stream '%s' does not exist", name)
+		err = noStream(s.called, name)
 	}
 	return nil, err
 }
 
-// read reads how values are shown.
+// read reads how keys and values are shown.
 func (f *fedStream) read(p parameters) error {
-	if p["isJSONData"] != nil {
-		f.JSON = p.is("isJSONData")
-	}
-	if p["isBinaryValue"] != nil {
-		f.Binary = p.is("isBinaryValue")
+	for name, at := range f.shown() {
+		if p[name] != nil {
+			*at = strings.EqualFold(strings.TrimSpace(p.text(name)), "true") // clients send it as text, too
+		}
 	}
 	if f.JSON && f.Binary {
-		return refuse(http.StatusBadRequest, "isJSONData and isBinaryValue cannot both be enabled")
+		return refuse(http.StatusBadRequest, "isJSONData and isBinaryValue cannot both be enabled.")
 	}
 	return nil
+}
+
+// shown are the parameters of how keys and values are shown.
+func (f *fedStream) shown() map[string]*bool {
+	return map[string]*bool{"isJSONData": &f.JSON, "isBinaryValue": &f.Binary, "isBinaryKey": &f.Keys}
 }
 
 // read implements feeder.
@@ -93,7 +113,11 @@ func (s streamFeed) read(_ order, f feed) (map[string]any, error) {
 	if f.Stream == nil {
 		return nil, errOtherFeed
 	}
-	return map[string]any{"stream": f.Stream.Name, "isJSONData": f.Stream.JSON, "isBinaryValue": f.Stream.Binary}, nil
+	config := map[string]any{s.called: f.Stream.Name}
+	for name, is := range f.Stream.shown() {
+		config[name] = *is
+	}
+	return config, nil
 }
 
 // update implements feeder.
@@ -101,10 +125,10 @@ func (s streamFeed) update(ctx context.Context, o order, f feed) error {
 	if f.Stream == nil {
 		return errOtherFeed
 	}
-	if o.given["isJSONData"] == nil && o.given["isBinaryValue"] == nil {
+	next := *f.Stream
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(next.shown())), func(name string) bool { return o.given[name] != nil }) {
 		return refuse(http.StatusBadRequest, textNothingNew)
 	}
-	next := *f.Stream
 	if err := next.read(o.given); err != nil {
 		return err
 	}
@@ -164,6 +188,9 @@ func (f fedStream) messages(records []occurrence) (json.RawMessage, error) {
 	all := make([]message, len(records))
 	for i, r := range records {
 		all[i] = message{Key: r.Subject, Topic: f.Name}
+		if f.Keys {
+			all[i].Key = base64.StdEncoding.EncodeToString([]byte(r.Subject))
+		}
 		parts := strings.Split(r.ID, "/") // namespace, name, shard, sequence
 		if len(parts) >= 2 {
 			all[i].Partition = partition(parts[len(parts)-2])
@@ -203,31 +230,71 @@ func (f fedStream) value(r occurrence) (json.RawMessage, error) {
 	return json.Marshal(string(content))
 }
 
-// produce appends a record to a stream.
-func (d *Door) produce(ctx context.Context, ns rouse.Namespace, given parameters) (any, error) {
-	name := given.text("stream")
-	switch {
-	case d.Streams == nil:
+// produce appends a record to a stream, whose name is what is given as called.
+func (d *Door) produce(ctx context.Context, ns rouse.Namespace, called string, given parameters) (any, error) {
+	name := given.text(called)
+	if d.Streams == nil {
 		return nil, refuse(http.StatusServiceUnavailable, "this server has no streams")
-	case name == "":
-		return nil, refuse(http.StatusBadRequest, "the stream parameter is missing")
-	case given["value"] == nil:
-		return nil, refuse(http.StatusBadRequest, "the value parameter is missing")
 	}
-	ref, value := rouse.Ref{Namespace: ns, Name: name}, []byte(given.text("value"))
-	if given.is("base64DecodeValue") {
-		raw, err := base64.StdEncoding.DecodeString(string(value))
-		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "the value parameter is not Base64 encoded")
-		}
-		value = raw
+	if err := missing(called, given); err != nil {
+		return nil, err
 	}
-	at, err := d.Streams.Append(ctx, ref, []data.Record{{Key: given.text("key"), Data: value}})
+	key, err := content(given, "key", "base64DecodeKey")
+	if err != nil {
+		return nil, err
+	}
+	value, err := content(given, "value", "base64DecodeValue")
+	if err != nil {
+		return nil, err
+	}
+	at, err := d.Streams.Append(ctx, rouse.Ref{Namespace: ns, Name: name}, []data.Record{{Key: string(key), Data: value}})
 	if rouse.KindOf(err) == rouse.NotFound {
-		err = refuse(http.StatusNotFound, "stream '%s' does not exist", name)
+		err = noStream(called, name)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return map[string]any{"success": true, "partition": partition(at[0].Shard), "offset": at[0].Sequence}, nil
+}
+
+// noStream is the error for a stream that is not there. Who calls it a topic may
+// look for it elsewhere.
+func noStream(called, name string) error {
+	if called == calledTopic {
+		return refuse(http.StatusNotFound, "topic '%s' does not exist: topics are streams of this namespace, which rouse stream create makes", name)
+	}
+	return refuse(http.StatusNotFound, "%s '%s' does not exist", called, name)
+}
+
+// missing refuses a message without a stream or a value, in the words of the
+// package whose parameters these are.
+func missing(called string, given parameters) error {
+	var lacking []string
+	if given.text(called) == "" {
+		lacking = append(lacking, called)
+	}
+	if given["value"] == nil {
+		lacking = append(lacking, "value")
+	}
+	switch {
+	case len(lacking) == 0:
+		return nil
+	case called == calledTopic:
+		return refuse(http.StatusBadRequest, "You must supply all of the following parameters: %s", strings.Join(lacking, ", "))
+	}
+	return refuse(http.StatusBadRequest, "the %s parameter is missing", lacking[0])
+}
+
+// content is what is given as a key or a value, decoded where another parameter
+// says so.
+func content(given parameters, name, decode string) ([]byte, error) {
+	text := given.text(name)
+	if !strings.EqualFold(strings.TrimSpace(given.text(decode)), "true") {
+		return []byte(text), nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) == 0 {
+		return nil, refuse(http.StatusBadRequest, "%s parameter is not Base64 encoded", name)
+	}
+	return raw, nil
 }

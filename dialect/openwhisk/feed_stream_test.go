@@ -2,6 +2,8 @@ package openwhisk
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +92,66 @@ func TestAStreamFeedsATrigger(t *testing.T) {
 			{fields{"stream": "none", "value": "x"}, "stream 'none' does not exist"}, {fields{"stream": "clicks", "value": "?", "base64DecodeValue": true}, "not Base64"},
 		} {
 			p.produce(c.given, c.want)
+		}
+	})
+}
+
+// The actions of the packages for Kafka and Message Hub work on our own streams.
+func TestTopicsAreStreams(t *testing.T) {
+	bubble(t, func(t *testing.T, p *platform) {
+		if _, err := p.Streams.Create(t.Context(), data.Stream{Ref: rouse.Ref{Namespace: rouse.DefaultNamespace, Name: "clicks"}}); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []struct {
+			kind   string
+			around fields
+		}{
+			{"kafka", fields{"brokers": []string{"mykafka:9093"}}},
+			{"messageHub", fields{"kafka_brokers_sasl": []string{"hub:9093"}, "kafka_admin_url": "https://hub", "user": "u", "password": "secret"}},
+		} {
+			given := func(more fields) fields {
+				maps.Copy(more, c.around)
+				return more
+			}
+			feed, name := "messaging/"+c.kind+"Feed", c.kind
+			refused := func(life string, with fields, want string) {
+				t.Helper()
+				if status, said := p.feed(feed, name, life, given(with)); status != 502 || said != `{"error":"`+want+`"}` {
+					t.Errorf("%s: %d %s", life, status, said)
+				}
+			}
+			produce := func(with fields, want string) {
+				t.Helper()
+				if _, said := p.ask(rouse.DefaultNamespace, "POST", "whisk.system/actions/messaging/"+c.kind+"Produce?blocking=true&result=true", given(with)); said != want {
+					t.Errorf("%s, want %s", said, want)
+				}
+			}
+			p.must(rouse.DefaultNamespace, "PUT", "_/triggers/"+name, fields{})
+			refused("CREATE", fields{}, "You must supply a 'topic' parameter.")
+			refused("CREATE", fields{"topic": "none"}, "topic 'none' does not exist: topics are streams of this namespace, which rouse stream create makes")
+			refused("CREATE", fields{"topic": "clicks", "isJSONData": "true", "isBinaryValue": true}, "isJSONData and isBinaryValue cannot both be enabled.")
+			if status, said := p.feed(feed, name, "CREATE", given(fields{"topic": "clicks", "isJSONData": "true", "isBinaryKey": true})); status != 200 {
+				t.Fatalf("%d %s", status, said)
+			}
+			p.lead(name)
+			_, said := p.feed(feed, name, "READ", fields{})
+			if !strings.Contains(said, `"isBinaryKey":true,"isBinaryValue":false,"isJSONData":true,`) || !strings.Contains(said, `"topic":"clicks"`) || strings.Contains(said, "secret") {
+				t.Errorf("%s", said)
+			}
+			refused("UPDATE", fields{}, textNothingNew)
+			produce(fields{}, `{"error":"You must supply all of the following parameters: topic, value"}`)
+			produce(fields{"topic": "clicks"}, `{"error":"You must supply all of the following parameters: value"}`)
+			produce(fields{"topic": "clicks", "value": "x", "key": "?", "base64DecodeKey": true}, `{"error":"key parameter is not Base64 encoded"}`)
+			produce(fields{"topic": "clicks", "value": "?", "base64DecodeValue": "true"}, `{"error":"value parameter is not Base64 encoded"}`)
+			produce(fields{"topic": "none", "value": "x"}, `{"error":"topic 'none' does not exist: topics are streams of this namespace, which rouse stream create makes"}`)
+			time.Sleep(time.Second)
+			at := time.Now().UTC().Format(time.TimeOnly)
+			produce(fields{"topic": "clicks", "value": `eyJhIjoxfQ==`, "key": "a2V5", "base64DecodeValue": true, "base64DecodeKey": true}, fmt.Sprintf(`{"offset":%d,"partition":0,"success":true}`, i+1))
+			time.Sleep(time.Second)
+			p.want(name, "JSON", fmt.Sprintf(`%s {"messages":[{"key":"a2V5","value":{"a":1},"topic":"clicks","partition":0,"offset":%d}]}`, at, i+1))
+			if status, said := p.feed(feed, name, "DELETE", fields{}); status != 200 {
+				t.Errorf("%d %s", status, said)
+			}
 		}
 	})
 }

@@ -306,6 +306,58 @@ func TestTheLifeOfAnAlarm(t *testing.T) {
 	})
 }
 
+// An alarm that fires no more says why.
+func TestAlarmsThatHaveEnded(t *testing.T) {
+	bubble(t, func(t *testing.T, p *platform) {
+		ends := map[string]struct {
+			feed  string
+			given fields
+			why   string
+		}{
+			"times":    {"alarms/alarm", fields{"cron": "* * * * *", "maxTriggers": 2, "trigger_payload": fields{}}, "Automatically disabled after reaching max triggers"},
+			"counted":  {"alarms/interval", fields{"minutes": 1, "maxTriggers": 3, "trigger_payload": fields{}}, "Automatically disabled after reaching max triggers"},
+			"cron":     {"alarms/alarm", fields{"cron": "*/2 * * * *", "stopDate": "2000-01-01T00:03:59Z", "trigger_payload": fields{}}, "Automatically disabled after firing last scheduled cron trigger"},
+			"interval": {"alarms/interval", fields{"minutes": 2, "startDate": "2000-01-01T00:01:00Z", "stopDate": "2000-01-01T00:02:59Z", "trigger_payload": fields{}}, "Automatically disabled after firing last scheduled interval trigger"},
+			"once":     {"alarms/once", fields{"date": "2000-01-01T00:02:00Z", "trigger_payload": fields{}}, "Automatically disabled after firing once"},
+			"endless":  {"alarms/alarm", fields{"cron": "* * * * *", "trigger_payload": fields{}}, ""},
+			"paused":   {"alarms/alarm", fields{"cron": "* * * * *", "maxTriggers": 9, "trigger_payload": fields{}}, ""},
+		}
+		read := func(name string) (s struct {
+			Active bool
+			Reason struct{ Kind, Message string }
+		}) {
+			t.Helper()
+			var seen struct{ Status any }
+			seen.Status = &s
+			if status, said := p.feed(ends[name].feed, name, "READ", fields{}); status != 200 || json.Unmarshal([]byte(said), &seen) != nil {
+				t.Fatalf("%d %s", status, said)
+			}
+			return s
+		}
+		for name, c := range ends {
+			p.fed(name, c.feed, c.given)
+		}
+		p.feed("alarms/alarm", "paused", "PAUSE", fields{})
+		time.Sleep(61 * time.Second)
+		for name := range ends {
+			if s := read(name); s.Active != (name != "interval" && name != "paused") {
+				t.Errorf("%s before its end: %+v", name, s)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		for name, c := range ends {
+			switch s := read(name); {
+			case name == "paused":
+				if s.Active || s.Reason.Kind != "USER" {
+					t.Errorf("%s: %+v", name, s)
+				}
+			case s.Active != (c.why == "") || s.Reason.Message != c.why || c.why != "" && s.Reason.Kind != "AUTO":
+				t.Errorf("%s: %+v", name, s)
+			}
+		}
+	})
+}
+
 func TestATriggerIsDeletedAfterItFired(t *testing.T) {
 	for deletion, rules := range map[string]int{"false": 1, "true": 1, "rules": 0} {
 		t.Run(deletion, func(t *testing.T) {
@@ -367,6 +419,10 @@ func TestWhatAlarmsRefuse(t *testing.T) {
 			{"alarm", fields{"cron": "* * * * *", "stopDate": 1}, "stopDate parameter '1' must be in the future"},
 			{"alarm", fields{"cron": "* * * * *", "startDate": date, "stopDate": date}, "stopDate parameter '" + date + "' must be greater than the startDate parameter '" + date + "'"},
 			{"alarm", fields{"cron": "* * * * *", "stopDate": date, "maxTriggers": 1}, "maxTriggers is not allowed when the stopDate parameter is specified"},
+			{"alarm", fields{"cron": "0 12 * * *", "stopDate": "2000-01-01T11:59:00Z"}, "the first scheduled trigger fire is not until after the stop date"},
+			{"alarm", fields{"cron": "0 12 * * *", "startDate": "2000-01-01T12:01:00Z", "stopDate": date}, "the first scheduled trigger fire is not until after the stop date"},
+			{"alarm", fields{"cron": "0 12 * * *", "timezone": "Asia/Tokyo", "stopDate": "2000-01-01T02:59:00Z"}, "the first scheduled trigger fire is not until after the stop date"},
+			{"alarm", fields{"cron": "x", "stopDate": date}, "cron pattern 'x' is not valid"},
 			{"alarm", fields{"cron": "* * * * *", "maxTriggers": "x"}, "the maxTriggers parameter must be an integer"},
 			{"interval", fields{}, "interval trigger feed is missing the minutes parameter"},
 			{"interval", fields{"minutes": 1.5}, "the minutes parameter must be an integer"},

@@ -128,6 +128,9 @@ func (d *Door) copy(ctx context.Context, f rouse.Function, ref rouse.Ref, around
 	}
 	f.Ref, f.Notes = ref, rouse.Notes{Name: raw}
 	f.Version, f.Deps = 0, ""
+	if f.Recorded, err = recorded(n, f); err != nil {
+		return nil, err
+	}
 	deployed, err := d.Registry.Deploy(ctx, f, nil, nil)
 	if err != nil {
 		return nil, err

@@ -99,7 +99,7 @@ func FuzzNames(f *testing.F) {
 }
 
 // An archive of anything is no panic.
-func FuzzGoFiles(f *testing.F) {
+func FuzzGoSource(f *testing.F) {
 	for _, files := range []map[string][]byte{{"main.go": []byte("package main")}, {"src/main.go": nil, "../x": nil}, {"exec": nil}, {}, {"a/b.go": []byte("x")}} {
 		archive, err := archiveOfAll(files)
 		if err != nil {
@@ -113,14 +113,15 @@ func FuzzGoFiles(f *testing.F) {
 		if err != nil {
 			return
 		}
-		files, err := goFiles(z)
+		below, ok := goSource(z)
+		if !ok {
+			return
+		}
+		files, err := unpacked(z, below)
 		if err != nil {
 			if status := refusalOf(err).status; status >= 500 {
 				t.Fatalf("%d %v", status, err)
 			}
-			return
-		}
-		if files == nil {
 			return
 		}
 		again, err := archiveOfAll(files)

@@ -385,6 +385,9 @@ func (d *Door) shrink(c *call, base string, a stored[api], path, verb string) er
 func (d *Door) gateway(c *call) error {
 	ns, rest, _ := strings.Cut(strings.TrimPrefix(c.r.URL.Path, prefixGateway), "/")
 	rest = "/" + rest
+	if err := d.admitted(c, rouse.Namespace(ns)); err != nil {
+		return err
+	}
 	all, err := d.apis.all(c.r.Context(), rouse.Namespace(ns))
 	if err != nil {
 		return err

@@ -33,7 +33,8 @@ func (d *Door) quota(ctx context.Context, ns rouse.Namespace) (rouse.Quota, erro
 	return s.Quota, err
 }
 
-// arguments reads the body of an invocation: an object, or a list.
+// arguments reads the body of an invocation: an object. OpenWhisk takes lists
+// from the component before in a sequence, but from no client.
 func (c *call) arguments(a *action) ([]byte, error) {
 	size := c.r.ContentLength
 	if size == 0 {
@@ -55,10 +56,10 @@ func (c *call) arguments(a *action) ([]byte, error) {
 	if len(b) == 0 || string(b) == "null" {
 		return nil, nil
 	}
-	if !json.Valid(b) || b[0] != '{' && b[0] != '[' {
-		return nil, refuse(http.StatusBadRequest, "The request content was malformed:\nthe arguments of an action are a JSON object")
+	if !json.Valid(b) || b[0] != '{' {
+		return nil, refuse(http.StatusBadRequest, "The request content was malformed:\n"+textNoObject)
 	}
-	if a.final && b[0] == '{' {
+	if a.final {
 		return b, a.checkFinal(b)
 	}
 	return b, nil
@@ -131,7 +132,7 @@ func (d *Door) invokeAction(c *call) error {
 		at.free()
 		return err
 	}
-	got, ok := d.await(ctx, a, in, wait, at)
+	got, ok := d.await(ctx, in, wait, at)
 	switch {
 	case !ok:
 		return c.accepted(in.ID)
@@ -172,13 +173,9 @@ type outcome struct {
 }
 
 // await runs an invocation and waits for its end; ok is false where that takes
-// longer. Then, too, it runs to its end, when its slot is freed.
-func (d *Door) await(ctx context.Context, a *action, in rouse.Invocation, wait time.Duration, at slot) (got outcome, ok bool) {
-	if time.Duration(a.f.Limits.Timeout) <= wait { // it ends in time by itself
-		defer at.free()
-		got.Activation, got.err = d.Invoker.Invoke(ctx, in)
-		return got, true
-	}
+// longer, be it that it runs so long or that it waits for an instance. Then, too,
+// it runs to its end, when its slot is freed.
+func (d *Door) await(ctx context.Context, in rouse.Invocation, wait time.Duration, at slot) (got outcome, ok bool) {
 	ended := make(chan outcome, 1)
 	go func() {
 		defer at.free()

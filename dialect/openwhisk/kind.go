@@ -25,7 +25,13 @@ var former = map[string][]string{
 	"go":     {"go:1.11", "go:1.13", "go:1.15", "go:1.17", "go:1.19", "go:1.20"},
 	"rust":   {"rust:1.34"},
 	"swift":  {"swift:5.1", "swift:5.3", "swift:5.7"},
+	"php":    {"php:7.3", "php:7.4", "php:8.0", "php:8.1"},
+	"ruby":   {"ruby:2.5", "ruby:2.6"},
 }
+
+// interpreted are the families whose code a program of ours runs, in their own
+// language, and the file that code by itself becomes.
+var interpreted = map[string]string{"php": "index.php", "ruby": "main.rb"}
 
 // A kindInfo is a runtime as clients see it.
 type kindInfo struct {
@@ -54,6 +60,11 @@ func (d *Door) kinds() map[string][]kindInfo {
 		if d.Compiler != nil {
 			if version := d.Compiler.Version("go"); version != "" {
 				have["go"] = append(have["go"], kindInfo{Kind: "go:" + version, Default: true, runtime: py[0].runtime})
+			}
+		}
+		for _, r := range d.Node().Interpreters {
+			if number, ok := strings.CutPrefix(r.Name, r.Family); ok && interpreted[r.Family] != "" {
+				have[r.Family] = append(have[r.Family], kindInfo{Kind: r.Family + ":" + number, Default: len(have[r.Family]) == 0, runtime: py[0].runtime})
 			}
 		}
 		for _, family := range programs { // a worker of Python's hands them their events

@@ -77,9 +77,12 @@ func checkName(s string) error {
 	return nil
 }
 
-// maxSpelled bounds a name as it is spelled for the platform, with room for what
-// sets it apart: a package, a namespace.
-const maxSpelled = 580
+// maxSpelled bounds a name as it is spelled for the platform, and maxPath one with
+// its package: with room for the namespace that sets copies apart.
+const (
+	maxSpelled = 580
+	maxPath    = 600
+)
 
 func tooLong(n, most int) error {
 	return refuse(http.StatusBadRequest, "The name of the entity is too long: %d > %d, where what is no letter of A to Z, digit, '.', '_' or '-' counts three times.", n, most)
@@ -97,8 +100,8 @@ func parse(ns rouse.Namespace, s string) (path, error) {
 	if err := checkName(p.name); err != nil {
 		return p, err
 	}
-	if name := p.ref().Name; rouse.CheckFunction(name) != nil { // of its spelling, only the length can be wrong
-		return p, tooLong(len(name), maxSpelled)
+	if n := len(p.ref().Name); n > maxPath {
+		return p, tooLong(n, maxPath)
 	}
 	return p, nil
 }

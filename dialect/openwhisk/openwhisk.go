@@ -72,6 +72,8 @@ type Door struct {
 	throttle throttle
 	invoke   func(*call) error
 	locks    locks
+
+	unpacking room
 }
 
 // New returns a Door. Use must be called before it is asked for anything.
@@ -89,7 +91,7 @@ func New(c Config) *Door {
 		c.Memory = 4 << 30
 	}
 	c.GitHub = strings.TrimSuffix(cmp.Or(c.GitHub, DefaultGitHub), "/")
-	d := &Door{Config: c, mux: http.NewServeMux()}
+	d := &Door{Config: c, mux: http.NewServeMux(), unpacking: make(room, maxUnpacked)}
 	d.throttle.now = c.Now
 	d.ours, d.theirs = operators(), outsider()
 	d.invoke = d.checked(d.invokeAction)
@@ -135,7 +137,14 @@ func (d *Door) routes() {
 		prefixGateway:          d.gateway,
 		"GET /ping":            d.ping,
 		"GET /api/v1/api-docs": d.getSwagger,
+		"GET /api/v1/docs":     d.getDocs,
+		"GET /invokers":        d.getInvokers,
+		"GET /invokers/{$}":    d.getInvokers,
 		"/api/":                d.refusePath,
+		"/invokers/":           d.refusePath,
+
+		"GET /invokers/healthy/count": d.countInvokers,
+		"GET /invokers/ready":         d.getReady,
 	} {
 		d.mux.HandleFunc(path, d.open(h))
 	}
@@ -208,4 +217,4 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Paths returns the paths that are the API's own, with all below.
-func Paths() []string { return []string{"/api", "/ping"} }
+func Paths() []string { return []string{"/api", "/ping", "/invokers"} }

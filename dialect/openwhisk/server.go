@@ -91,3 +91,15 @@ func (d *Door) getLimits(c *call) error {
 		"maxActionInstances": spanInstances.most, "maxParameterSize": strconv.Itoa(maxPairs) + " B",
 	})
 }
+
+// getInvokers lists what runs actions: this server, which answers as long as it
+// does.
+func (d *Door) getInvokers(c *call) error {
+	return c.answer(http.StatusOK, map[string]string{"invoker0/0": "up"})
+}
+
+func (d *Door) countInvokers(c *call) error { return c.answer(http.StatusOK, 1) }
+
+func (d *Door) getReady(c *call) error {
+	return c.answer(http.StatusOK, map[string]string{"healthy": "1/1"})
+}

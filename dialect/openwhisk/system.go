@@ -274,7 +274,9 @@ func (d *Door) answer(ctx context.Context, f rouse.Function, given parameters) (
 		"alarms/once":     alarmFeed{d, alarmOnce},
 		"github/webhook":  githubFeed{d},
 
-		"messaging/streamFeed": streamFeed{d},
+		"messaging/streamFeed":     streamFeed{d, calledStream},
+		"messaging/kafkaFeed":      streamFeed{d, calledTopic},
+		"messaging/messageHubFeed": streamFeed{d, calledTopic},
 	}
 	if s, ok := feeders[f.Handler]; ok {
 		return d.live(ctx, s, f.Namespace, given)
@@ -283,7 +285,9 @@ func (d *Door) answer(ctx context.Context, f rouse.Function, given parameters) (
 	case "utils/hosturl":
 		return d.hostURL(f.Namespace, given)
 	case "messaging/streamProduce":
-		return d.produce(ctx, f.Namespace, given)
+		return d.produce(ctx, f.Namespace, calledStream, given)
+	case "messaging/kafkaProduce", "messaging/messageHubProduce":
+		return d.produce(ctx, f.Namespace, calledTopic, given)
 	}
 	return nil, fmt.Errorf("answer for %s: there is no %q", f.Ref, f.Handler)
 }

@@ -202,11 +202,14 @@ func (d *Door) deleteTrigger(c *call) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.r.Context()
-	defer d.locks.hold(string(ns) + "/" + name)()
-	if err := d.removeTrigger(ctx, t, false); err != nil {
+	ctx := context.WithoutCancel(c.r.Context())
+	release := d.locks.hold(string(ns) + "/" + name)
+	err = d.removeTrigger(ctx, t, false)
+	release()
+	if err != nil {
 		return err
 	}
+	d.unhook(ctx, ns, name)
 	return c.answer(http.StatusOK, n.seen(ns, name))
 }
 

@@ -70,7 +70,7 @@ func (d *Door) serveWeb(w *webCall) error {
 		return err
 	}
 	in := rouse.Invocation{ID: d.NewID(), Function: w.action.f.Ref, Event: rouse.Event{Data: args}}
-	got, ok := d.await(ctx, w.action, in, d.Wait, at)
+	got, ok := d.await(ctx, in, d.Wait, at)
 	c.w.Header()[headerActivation] = []string{in.ID}
 	switch {
 	case !ok:
@@ -122,6 +122,9 @@ func (d *Door) webCall(c *call) (*webCall, error) {
 		}
 		ns = c.own()
 	}
+	if err := d.admitted(c, ns); err != nil {
+		return nil, err
+	}
 	p := path{ns, parts[1], name}
 	if p.pack == "default" {
 		p.pack = ""
@@ -136,6 +139,19 @@ func (d *Door) webCall(c *call) (*webCall, error) {
 		return nil, errNotFound
 	}
 	return w, w.admit()
+}
+
+// admitted refuses the web actions of a namespace whose subject is blocked, as if
+// they were not there.
+func (d *Door) admitted(c *call, ns rouse.Namespace) error {
+	s, err := d.Subjects.Subject(c.r.Context(), ns)
+	switch {
+	case rouse.KindOf(err) == rouse.NotFound: // what a subject leaves behind stays open
+		return nil
+	case err == nil && s.Blocked:
+		return errNotFound
+	}
+	return err
 }
 
 // admit checks what the annotation require-whisk-auth wants to see.

@@ -54,6 +54,7 @@ type Driver struct {
 	runtimes []rouse.Runtime
 	ids      atomic.Int64
 	golang   toolchain
+	others   interpreterList
 	waiting  sync.WaitGroup // for what ends rooms
 
 	mu        sync.Mutex

@@ -23,7 +23,7 @@ var files = map[string]string{
 // shared are the parts of the host that every sandbox sees, read-only, where
 // the host has them.
 var shared = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ld.so.cache",
-	"/etc/alternatives", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/localtime", "/etc/mime.types",
+	"/etc/alternatives", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/localtime", "/etc/mime.types", "/etc/php",
 	"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
 // A bind shows a path of the host inside.

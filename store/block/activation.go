@@ -8,7 +8,12 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-const codecVersion = 1
+// The versions of a payload. One of the second has notes that its activations
+// share.
+const (
+	codecVersion = 1
+	codecNotes   = 2
+)
 
 // The parts of an Activation that most lack; a bit each.
 const (
@@ -27,34 +32,48 @@ const (
 	hasRule
 	hasHops
 	hasReplayed
+	hasNotes       // of its own
+	hasSharedNotes // the payload's
 )
 
 // An activations payload is one function's, in the order of their ids:
 //
-//	version  the base, in milliseconds  the function's name  how many
+//	version  the base, in milliseconds  the function's name
+//	in the second version, notes that activations share  how many
 //	then each: its length, and
 //	  status (1 byte)  milliseconds after the base  the id's last 10 bytes
 //	  the parts it has  its fields
 //
 // Numbers are varints. The head of an Activation is enough to pick it.
 func appendActivations(b []byte, name string, ids []id, as []*rouse.Activation, scratch []byte) (payload, spare []byte) {
-	base := ids[0].ms()
-	b = append(b, codecVersion)
+	base, shared := ids[0].ms(), sharedNotes(as)
+	if shared == nil {
+		b = append(b, codecVersion)
+	} else {
+		b = append(b, codecNotes)
+	}
 	b = binary.AppendUvarint(b, uint64(base))
 	b = appendText(b, name)
+	if shared != nil {
+		scratch = appendNotes(scratch[:0], shared)
+		b = appendText(b, scratch)
+	}
 	b = binary.AppendUvarint(b, uint64(len(as)))
 	for i, a := range as {
-		scratch = appendActivation(scratch[:0], base, ids[i], a)
+		scratch = appendActivation(scratch[:0], base, ids[i], a, shared)
 		b = appendText(b, scratch)
 	}
 	return b, scratch
 }
 
-func appendActivation(b []byte, base int64, d id, a *rouse.Activation) []byte {
+func appendActivation(b []byte, base int64, d id, a *rouse.Activation, shared rouse.Notes) []byte {
 	b = append(b, byte(a.Status))
 	b = binary.AppendUvarint(b, uint64(d.ms()-base))
 	b = append(b, d[6:]...)
 	parts := partsOf(a)
+	if parts&hasNotes != 0 && sameNotes(a.Notes, shared) {
+		parts ^= hasNotes | hasSharedNotes
+	}
 	b = binary.AppendUvarint(b, parts)
 	if parts&hasStarted != 0 {
 		b = binary.AppendVarint(b, a.Started.UnixNano()-d.ms()*int64(time.Millisecond))
@@ -90,6 +109,9 @@ func appendActivation(b []byte, base int64, d id, a *rouse.Activation) []byte {
 	if parts&hasRule != 0 {
 		b = appendText(b, a.Rule)
 	}
+	if parts&hasNotes != 0 {
+		b = appendNotes(b, a.Notes)
+	}
 	return b
 }
 
@@ -114,6 +136,7 @@ func partsOf(a *rouse.Activation) (parts uint64) {
 	set(hasRule, a.Rule != "")
 	set(hasHops, a.Hops != 0)
 	set(hasReplayed, a.Replayed)
+	set(hasNotes, len(a.Notes) > 0)
 	return parts
 }
 
@@ -124,21 +147,27 @@ type stored struct {
 	status   rouse.Status
 	started  time.Time
 	parts    uint64
-	rest     []byte // shared with the block
+	rest     []byte // shared with the block, as are the notes
+	notes    []byte // the payload's
 }
 
 // readActivations calls each for every Activation of a payload that has one of
 // statuses, oldest first.
 func readActivations(payload []byte, ns rouse.Namespace, statuses int64, each func(stored)) error {
 	r := reader{b: payload}
-	if version := r.byte(); version != codecVersion {
+	version := r.byte()
+	if version != codecVersion && version != codecNotes {
 		return errMalformed
 	}
 	base, name := int64(r.uvarint()), r.text()
+	var notes []byte
+	if version == codecNotes {
+		notes = r.text()
+	}
 	var function rouse.Ref
 	for range r.count() {
 		one := reader{b: r.text()}
-		s := stored{status: rouse.Status(one.byte())}
+		s := stored{status: rouse.Status(one.byte()), notes: notes}
 		if !r.bad && statuses&(1<<s.status) == 0 {
 			continue
 		}
@@ -209,6 +238,14 @@ func (s stored) activation() (rouse.Activation, error) {
 	}
 	if s.parts&hasRule != 0 {
 		a.Rule = string(r.text())
+	}
+	switch {
+	case s.parts&hasNotes != 0:
+		a.Notes = r.notes()
+	case s.parts&hasSharedNotes != 0:
+		shared := reader{b: s.notes}
+		a.Notes = shared.notes()
+		r.bad = r.bad || shared.bad || len(shared.b) > 0
 	}
 	if r.bad || len(r.b) > 0 {
 		return rouse.Activation{}, errMalformed

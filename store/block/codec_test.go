@@ -1,6 +1,7 @@
 package block
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -18,7 +19,9 @@ func sample() ([]rouse.Activation, []rouse.Line) {
 		{ID: "019cb7a5d294" + "7abc8123456789abcdef", Function: rouse.Ref{Namespace: "n", Name: "f"}, Version: -1, Cause: "c", Rule: "r", Hops: 2, Attempt: 3,
 			Status: rouse.StatusFailed, Cold: true, Started: start.Add(-time.Hour), Queued: 1, Init: math.MaxInt64, Run: -5, Memory: math.MinInt64,
 			GBSeconds: math.SmallestNonzeroFloat64, Result: []byte{}, ContentType: "a/b", Digest: "d", Size: 9,
-			Failure: &rouse.Failure{Type: "T", Message: "M", Stack: "S"}},
+			Failure: &rouse.Failure{Type: "T", Message: "M", Stack: "S"}, Notes: rouse.Notes{"a": json.RawMessage(`{"x":1}`), "b": json.RawMessage(`2`)}},
+		{ID: "019cb7a5d294" + "7abc8123456789abcdf0", Function: rouse.Ref{Namespace: "n", Name: "f"}, Notes: rouse.Notes{"b": json.RawMessage(`3`)}},
+		{ID: "019cb7a5d294" + "7abc8123456789abcdf1", Function: rouse.Ref{Namespace: "n", Name: "f"}, Notes: rouse.Notes{"b": json.RawMessage(`3`)}},
 	}
 	ls := []rouse.Line{
 		{Function: as[0].Function, Time: start, Stream: rouse.Stdout, Text: "a"},
@@ -107,6 +110,7 @@ func FuzzReadRecords(f *testing.F) {
 	}
 	f.Add([]byte{codecVersion, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Add([]byte{codecVersion, 0, 1, 'f', 2, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add([]byte{codecNotes, 0, 1, 'f', 2, 0xff, 0x0f, 1, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// The checksum keeps most bytes from the decoders: these go past it.
 		_ = readActivations(b, "n", anyStatus, func(s stored) {
@@ -137,6 +141,9 @@ func FuzzActivationRoundTrip(f *testing.F) {
 		want := rouse.Activation{ID: d.String(), Function: rouse.Ref{Namespace: "n", Name: name}, Status: rouse.Status(status % 63),
 			Version: int(a), Cause: text, Rule: name, Hops: int(a), Attempt: int(b), Cold: a < b, Queued: rouse.Duration(b), Init: rouse.Duration(a), Run: rouse.Duration(b),
 			Memory: a, GBSeconds: g, Result: result, ContentType: name, Digest: rouse.Digest(text), Size: b}
+		if b > 0 {
+			want.Notes = rouse.Notes{name: append(json.RawMessage{}, text...)}
+		}
 		if a > 0 {
 			want.Failure = &rouse.Failure{Type: name, Message: text, Stack: text}
 			want.Started = time.Unix(0, b).UTC()

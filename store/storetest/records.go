@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,13 +21,14 @@ var recordsTests = map[string]func(*testing.T, *subject[Store]){
 		full := activation(s, "f", 0)
 		full.Cause, full.Attempt, full.Status, full.Cold = "an event", 2, rouse.StatusFailed, true
 		full.Rule, full.Hops, full.Replayed = "a rule", 3, true
+		full.Notes = rouse.Notes{"one": json.RawMessage(`{"of":"two"}`), "two": json.RawMessage(`2`)}
 		full.Version, full.Queued, full.Init, full.Run = 7, 3, rouse.Duration(time.Millisecond+1), rouse.Duration(time.Hour)
 		full.Memory, full.GBSeconds, full.Result, full.ContentType = 1<<40, 0.1+0.2, []byte("{\x00\xff}"), "text/plain"
 		full.Digest, full.Size = rouse.DigestOf(nil), 1<<33
 		full.Failure = &rouse.Failure{Type: "ValueError", Message: "bäd", Stack: "a\nb"}
 		bare := rouse.Activation{ID: activation(s, "f", 1).ID, Function: ref("f")}
 		large := activation(s, "f", 2)
-		large.Result = make([]byte, 64<<10)
+		large.Result, large.Notes = make([]byte, 64<<10), rouse.Notes{"two": json.RawMessage(`3`)}
 		for _, reopen := range []bool{false, true} {
 			if reopen {
 				s.reopen(t)

@@ -1,0 +1,166 @@
+package openwhisk
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// What an activation shows is as it was when it began, whatever became of its
+// action.
+func TestAnActivationKeepsWhatItsActionWas(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	const ns = rouse.DefaultNamespace
+	p.probes("one")
+	p.probes("two")
+	put := func(name string, limit int, components ...string) {
+		t.Helper()
+		p.must(ns, "PUT", "_/actions/"+name+"?overwrite=true", fields{"exec": fields{"kind": "sequence", "components": components}, "limits": fields{"timeout": limit}})
+	}
+	run := func(path string) (id string) {
+		t.Helper()
+		var act struct {
+			ID string `json:"activationId"`
+		}
+		if err := json.Unmarshal([]byte(p.must(ns, "POST", path+"?blocking=true", fields{})), &act); err != nil {
+			t.Fatal(err)
+		}
+		return act.ID
+	}
+	shown := func(id string) string {
+		t.Helper()
+		return p.must(ns, "GET", "_/activations/"+id, nil)
+	}
+	p.must(ns, "PUT", "_/packages/box", fields{})
+	p.must(ns, "PUT", "_/packages/bound", fields{"binding": fields{"namespace": "_", "name": "box"}})
+	put("both", 70_000, "/_/one", "/_/two")
+	put("box/both", 80_000, "/_/one")
+	first, through := run("_/actions/both"), run("_/actions/bound/both")
+	before := map[string]string{first: shown(first), through: shown(through)}
+	if s := before[first]; !strings.Contains(s, `{"key":"kind","value":"sequence"}`) || !strings.Contains(s, `"version":"0.0.1"`) || !strings.Contains(s, `"timeout":70000`) {
+		t.Errorf("at first: %s", s)
+	}
+	if s := before[through]; !strings.Contains(s, `{"key":"path","value":"default/box/both"}`) || !strings.Contains(s, `{"key":"binding","value":"default/bound"}`) {
+		t.Errorf("through a binding: %s", s)
+	}
+	same := func(when string) {
+		t.Helper()
+		for id, want := range before {
+			if got := shown(id); got != want {
+				t.Errorf("%s:\n%s\nwant\n%s", when, got, want)
+			}
+		}
+	}
+	put("both", 90_000, "/_/two")
+	put("box/both", 90_000, "/_/two")
+	run("_/actions/bound/both")
+	same("updated")
+	if s := shown(run("_/actions/both")); !strings.Contains(s, `"version":"0.0.2"`) || !strings.Contains(s, `"timeout":90000`) {
+		t.Errorf("the second: %s", s)
+	}
+	for _, path := range []string{"_/actions/both", "_/actions/box/both", "_/packages/bound?force=true", "_/packages/box?force=true"} {
+		p.must(ns, "DELETE", path, nil)
+	}
+	same("deleted")
+	p.probes("both") // another of its name, whose first version that is
+	same("replaced")
+	list := p.must(ns, "GET", "_/activations?limit=200&docs=true", nil)
+	if n := strings.Count(list, `{"key":"kind","value":"sequence"}`); n != 4 {
+		t.Errorf("%d are shown as sequences: %s", n, list)
+	}
+}
+
+// Whatever is in the records, none of it stops the server.
+func TestARecordThatIsNotOurs(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	for _, note := range []string{`{}`, `{"limits":{"timeout":1}}`, `{"kind":"python:3.11","limits":null,"binding":{}}`} {
+		a, err := p.Door.ran(t.Context(), rouse.Activation{ID: "x", Function: rouse.Ref{Namespace: "default", Name: "none"}, Notes: rouse.Notes{Name: json.RawMessage(note)}})
+		if a != nil || err != nil {
+			t.Errorf("%s: %+v %v", note, a, err)
+		}
+	}
+	if _, err := p.Door.ran(t.Context(), rouse.Activation{Notes: rouse.Notes{Name: json.RawMessage(`[]`)}}); err == nil {
+		t.Error("a list is no record")
+	}
+}
+
+// Who waits for an action is answered after a minute, however long it waits for
+// an instance; and it runs to its end.
+func TestABlockingInvocationIsAnsweredInTime(t *testing.T) {
+	bubble(t, func(t *testing.T, p *platform) {
+		const ns = rouse.DefaultNamespace
+		p.gate = make(chan struct{}) // as if there was no instance
+		p.probes("slow")
+		p.must(ns, "PUT", "_/actions/slow?overwrite=true", fields{"limits": fields{"timeout": 1000}, "annotations": []fields{{"key": "web-export", "value": true}}})
+		began := time.Now()
+		status, said := p.ask(ns, "POST", "_/actions/slow?blocking=true", fields{})
+		var got struct {
+			ID string `json:"activationId"`
+		}
+		if err := json.Unmarshal([]byte(said), &got); status != 202 || err != nil || len(got.ID) != 32 || time.Since(began) != time.Minute {
+			t.Fatalf("after %v: %d %s", time.Since(began), status, said)
+		}
+		began = time.Now()
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/web/default/default/slow", nil))
+		if w.Code != 202 || !strings.Contains(w.Body.String(), "Response not yet ready.") || time.Since(began) != time.Minute {
+			t.Errorf("as a web action, after %v: %d %s", time.Since(began), w.Code, w.Body)
+		}
+		if status, _ := p.ask(ns, "GET", "_/activations/"+got.ID, nil); status != 404 {
+			t.Errorf("before its end: %d", status)
+		}
+		close(p.gate)
+		synctest.Wait()
+		if said := p.must(ns, "GET", "_/activations/"+got.ID, nil); !strings.Contains(said, `"status":"success"`) {
+			t.Errorf("%s", said)
+		}
+	})
+}
+
+// The web actions of a subject that is blocked are as if they were not there.
+func TestABlockedSubjectHasNoWebActions(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	const ns = rouse.DefaultNamespace
+	p.probes("page")
+	p.must(ns, "PUT", "_/actions/page?overwrite=true", fields{"annotations": []fields{{"key": "web-export", "value": true}}})
+	manage := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/web/whisk.system/apimgmt/createApi.http?accesstoken=x&spaceguid="+p.keys[ns].ID,
+		strings.NewReader(`{"apidoc":{"namespace":"_","gatewayBasePath":"/b","gatewayPath":"/p","gatewayMethod":"GET","id":"API:_:/b",`+
+			`"action":{"name":"page","namespace":"_","backendMethod":"GET","backendUrl":"http://h/api/v1/web/_/default/page.http","authkey":"`+p.keys[ns].ID+":"+p.keys[ns].Secret+`"}}}`))
+	manage.SetBasicAuth(p.keys[ns].ID, p.keys[ns].Secret)
+	made := httptest.NewRecorder()
+	if p.ServeHTTP(made, manage); made.Code != 200 {
+		t.Fatalf("%d %s", made.Code, made.Body)
+	}
+	all := func(want int, path ...string) {
+		t.Helper()
+		for _, path := range path {
+			for _, method := range []string{"GET", "OPTIONS"} {
+				w := httptest.NewRecorder()
+				p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+				if w.Code != want && (want != 204 || w.Code != 200) || want == 404 && !strings.Contains(w.Body.String(), textNotFound) {
+					t.Errorf("%s %s: %d %s, want %d", method, path, w.Code, w.Body, want)
+				}
+			}
+		}
+	}
+	block := func(blocked bool) {
+		t.Helper()
+		if _, err := p.Subjects.SetSubject(t.Context(), rouse.Subject{Namespace: ns, Blocked: blocked}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paths := []string{"/api/v1/web/default/default/page", "/api/v1/web/default/default/page.json", "/api/gw/default/b/p"}
+	all(204, paths...)
+	block(true)
+	all(404, paths...)
+	block(false)
+	all(204, paths...)
+}
