@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -18,10 +19,9 @@ const headerActivation = "X-Openwhisk-Activation-Id"
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // accepted answers that something will run.
-func (c *call) accepted(id string) error {
+func (c *call) accepted(id string) {
 	c.w.Header()[headerActivation] = []string{id}
 	c.write(http.StatusAccepted, []byte(`{"activationId":"`+id+`"}`))
-	return nil
 }
 
 // quota is what may be done in a namespace.
@@ -125,17 +125,18 @@ func (d *Door) invokeAction(c *call) error {
 			return err
 		}
 		at.keep(in)
-		return c.accepted(in.ID)
+		c.accepted(in.ID)
+		return nil
 	}
 	wait, err := d.waitOf(c.r)
 	if err != nil {
 		at.free()
 		return err
 	}
-	got, ok := d.await(ctx, in, wait, at)
+	got, ok := d.await(c, in, wait, at, func() { c.accepted(in.ID) })
 	switch {
 	case !ok:
-		return c.accepted(in.ID)
+		return nil
 	case got.err != nil && got.ID == "": // it came to no activation
 		return got.err
 	}
@@ -172,25 +173,31 @@ type outcome struct {
 	err error
 }
 
-// await runs an invocation and waits for its end; ok is false where that takes
-// longer, be it that it runs so long or that it waits for an instance. Then, too,
-// it runs to its end, when its slot is freed.
-func (d *Door) await(ctx context.Context, in rouse.Invocation, wait time.Duration, at slot) (got outcome, ok bool) {
-	ended := make(chan outcome, 1)
-	go func() {
-		defer at.free()
-		var o outcome
-		o.Activation, o.err = d.Invoker.Invoke(ctx, in)
-		ended <- o
-	}()
-	timer := time.NewTimer(wait)
+// await runs an invocation to its end. Where that takes longer than wait, be it
+// that it runs so long or that it waits for an instance, late answers meanwhile,
+// and ok is false. It runs here: to have another goroutine wait for it would cost
+// a short call a good part of its time.
+func (d *Door) await(c *call, in rouse.Invocation, wait time.Duration, at slot, late func()) (got outcome, ok bool) {
+	var answering sync.Mutex // guards the answer, and who has given it
+	ended, tooLate := false, false
+	timer := time.AfterFunc(wait, func() {
+		answering.Lock()
+		defer answering.Unlock()
+		if ended {
+			return
+		}
+		tooLate = true
+		c.w.Header().Set("Connection", "close") // until the end it is not free for another request
+		late()
+		_ = http.NewResponseController(c.w).Flush() // an error is the connection's
+	})
 	defer timer.Stop()
-	select {
-	case got = <-ended:
-		return got, true
-	case <-timer.C:
-		return got, false
-	}
+	defer at.free()
+	got.Activation, got.err = d.Invoker.Invoke(context.WithoutCancel(c.r.Context()), in)
+	answering.Lock()
+	defer answering.Unlock()
+	ended = true
+	return got, !tooLate
 }
 
 // answered answers a blocking invocation.

@@ -70,11 +70,13 @@ func (d *Door) serveWeb(w *webCall) error {
 		return err
 	}
 	in := rouse.Invocation{ID: d.NewID(), Function: w.action.f.Ref, Event: rouse.Event{Data: args}}
-	got, ok := d.await(ctx, in, d.Wait, at)
 	c.w.Header()[headerActivation] = []string{in.ID}
+	got, ok := d.await(c, in, d.Wait, at, func() {
+		_ = c.answer(http.StatusAccepted, errorBody{"Response not yet ready.", c.transaction}) // it always can be written
+	})
 	switch {
 	case !ok:
-		return c.answer(http.StatusAccepted, errorBody{"Response not yet ready.", c.transaction})
+		return nil
 	case got.err != nil && got.ID == "":
 		return got.err
 	}
