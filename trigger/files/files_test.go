@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,7 +38,9 @@ type world struct {
 	all   []string  // what was read
 
 	mu    sync.Mutex
-	down  bool // whether the store can't be reached
+	down  bool          // whether the store can't be reached
+	held  chan struct{} // what is handed over waits for its end; nil does not
+	log   bytes.Buffer  // what the Source said; to be read once it is stopped
 	news  chan struct{}
 	emits []time.Time // when events were handed over
 }
@@ -65,9 +68,12 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) Emit(ctx context.Context, r rouse.Ref, es []rouse.Event, state []byte) error {
 	w.mu.Lock()
-	down := w.down
+	down, held := w.down, w.held
 	w.emits = append(w.emits, time.Now())
 	w.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 	if down {
 		return rouse.Errorf(rouse.Unavailable, "emit", r.String(), "the store can't be reached")
 	}
@@ -83,7 +89,7 @@ func (w *world) State(ctx context.Context, r rouse.Ref) ([]byte, error) { return
 
 func (w *world) start(config string) {
 	w.t.Helper()
-	s := New(Config{Emitter: w, Dir: w.dir, Poll: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil))})
+	s := New(Config{Emitter: w, Dir: w.dir, Poll: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), &w.log), nil))})
 	var c map[string]any
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		w.t.Fatal(err)
