@@ -36,6 +36,10 @@ func newLedger() *ledger {
 	return &ledger{records: map[string]bool{}, pressed: map[string]bool{}, messages: map[string]bool{}, jobs: map[string]bool{}, items: map[string]int{}, objects: map[string]string{}}
 }
 
+func (l *ledger) String() string {
+	return fmt.Sprintf("%d records, %d events, %d and %d messages, %d items, %d objects", len(l.records), len(l.pressed), len(l.messages), len(l.jobs), len(l.items), len(l.objects))
+}
+
 // next numbers what is written, so that each is told from all others.
 func (l *ledger) next() int {
 	l.mu.Lock()
@@ -181,8 +185,9 @@ func TestKillUnderEvents(t *testing.T) {
 	testKills(t)
 }
 
-func testKills(t *testing.T, flags ...string) {
-	s := start(t, "", append(flags, "--memory", "1GB")...)
+// services makes what a ledger writes to, and the function "see", which sees the
+// events of it.
+func (s *server) services() {
 	s.python("see", "def main(event):\n    pass\n", wire.Options{Limits: rouse.Limits{Concurrency: 1}})
 	s.set("streams", "clicks", map[string]any{"shards": 2})
 	s.set("queues", "kept", map[string]any{})
@@ -193,6 +198,11 @@ func testKills(t *testing.T, flags ...string) {
 	for name, on := range map[string]any{"s": map[string]any{"stream": "clicks"}, "t": map[string]any{"trigger": "button"}, "q": map[string]any{"queue": "jobs"}} {
 		s.set("rules", name, map[string]any{"on": on, "to": map[string]any{"function": "see"}})
 	}
+}
+
+func testKills(t *testing.T, flags ...string) {
+	s := start(t, "", append(flags, "--memory", "1GB")...)
+	s.services()
 	l := newLedger()
 	for range kills(t) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(400))*time.Millisecond+20*time.Millisecond)
@@ -207,7 +217,7 @@ func testKills(t *testing.T, flags ...string) {
 		<-done
 		s = start(t, s.data, append(flags, "--memory", "1GB")...)
 	}
-	t.Logf("acknowledged: %d records, %d events, %d and %d messages, %d items, %d objects", len(l.records), len(l.pressed), len(l.messages), len(l.jobs), len(l.items), len(l.objects))
+	t.Logf("acknowledged: %s", l)
 	for what, n := range map[string]int{"records": len(l.records), "events": len(l.pressed), "messages": len(l.messages), "jobs": len(l.jobs), "items": len(l.items), "objects": len(l.objects)} {
 		if n == 0 {
 			t.Errorf("no %s were acknowledged: nothing was tested", what)

@@ -33,6 +33,8 @@ type server struct {
 	ended     chan error           // takes one once process has; guarded by mu
 	as        *syscall.SysProcAttr // whom it runs as; guarded by mu
 	databases int                  // guarded by mu
+	disk      int64                // bytes of a disk for its data alone; 0 where they are on the host's
+	keeper    *exec.Cmd            // waits for the end of life; guarded by mu
 	life      io.Closer            // once closed, also by the end of the process, the server is stopped and its folder removed; guarded by mu
 }
 
@@ -133,6 +135,11 @@ func (s *server) start(t testing.TB) error {
 	if err := s.watch(); err != nil {
 		return err
 	}
+	if s.disk > 0 {
+		if err := s.mount(); err != nil {
+			return err
+		}
+	}
 	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust",
 		"-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions")
 	initdb.SysProcAttr, initdb.Dir = s.as, dir
@@ -176,10 +183,10 @@ func (s *server) giveTo(name string) error {
 // watch starts what cleans up once this process has ended, however it ends.
 func (s *server) watch() error {
 	c := exec.Command("/bin/sh", "-c", `cat >/dev/null; p=$(head -n 1 data/postmaster.pid) && kill -QUIT "$p" &&
-		while kill -0 "$p"; do sleep 0.1; done; cd / && rm -rf "$0"`, s.dir)
+		while kill -0 "$p"; do sleep 0.1; done; umount data; cd / && rm -rf "$0"`, s.dir)
 	c.Dir, c.SysProcAttr = s.dir, &syscall.SysProcAttr{Setpgid: true}
 	in, err := c.StdinPipe()
-	s.life = in
+	s.life, s.keeper = in, c
 	return errors.Join(err, c.Start())
 }
 
