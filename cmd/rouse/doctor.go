@@ -19,6 +19,9 @@ The exit code is 0 where functions can run, 1 where not.`,
 		Example: "  rouse doctor\n  rouse doctor --json",
 		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {
+			if err := a.enterScope(); err != nil { // as "rouse up" does
+				return err
+			}
 			d := process.Doctor()
 			if a.json {
 				if err := a.printJSON(d); err != nil {

@@ -87,8 +87,9 @@ func Doctor() Diagnosis {
 	return d
 }
 
-// verdict is the best tier that lacks nothing, and what to do for the next.
+// verdict is the best tier that lacks nothing, and what to do for a better one.
 func verdict(checks []Check) (tier, next string) {
+	var all []string
 	for _, tier := range []string{Namespaces, Landlock} {
 		hint := ""
 		for _, c := range checks {
@@ -100,8 +101,11 @@ func verdict(checks []Check) (tier, next string) {
 			return tier, next
 		}
 		next = hint
+		if !slices.Contains(all, hint) {
+			all = append(all, hint)
+		}
 	}
-	return none, next
+	return none, strings.Join(all, "; or ")
 }
 
 // tryEgress makes what lets functions out, in a child's namespaces and in one

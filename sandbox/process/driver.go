@@ -86,7 +86,7 @@ func New(ctx context.Context, c Config) (*Driver, error) {
 	}
 	spawning, stop := context.WithCancel(context.Background())
 	d.spawner, d.stop = newSpawner(spawning), stop
-	d.runtimes = append(findRuntimes(ctx, filepath.Join(c.Dir, "runtimes.json"), d.usable),
+	d.runtimes = append(findRuntimes(ctx, filepath.Join(c.Dir, "runtimes.json"), d.usable, d.log),
 		rouse.Runtime{Name: "executable", Version: "linux", Family: "executable"})
 	return d, nil
 }

@@ -196,7 +196,7 @@ func (l *landlock) place(s *sandbox, k kind, rt rouse.Runtime, spec rouse.Spec) 
 		return p, err
 	}
 	w.scratch = filepath.Join(l.base, "rooms", fmt.Sprint(w.id))
-	p = place{code: w.view.code, deps: w.view.deps, tmp: w.scratch, data: uint64(w.memory + slack)}
+	p = place{code: w.view.code, deps: w.view.deps, tmp: w.scratch, data: uint64(w.memory+slack) + codeRange(rt)}
 	if k.how == "python" { // forked, and so already what it will be
 		if err := lower(s.pid, unix.RLIMIT_DATA, p.data); err != nil {
 			return p, err

@@ -114,7 +114,7 @@ func function(f rouse.Function) rouse.Function {
 	l.Memory, l.Tmp, l.Processes = max(l.Memory, 128<<20), max(l.Tmp, 16<<20), max(l.Processes, 64)
 	l.Concurrency, l.Answer = max(l.Concurrency, 1), max(l.Answer, 1<<20)
 	if l.Timeout == 0 {
-		l.Timeout = rouse.Duration(20 * time.Second)
+		l.Timeout = rouse.Duration(time.Minute)
 	}
 	return f
 }
@@ -179,7 +179,7 @@ func (h *house) ask(t testing.TB, v any) rouse.Answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	a, err := h.Answer(ctx, rouse.Invocation{ID: "id", Event: rouse.Event{Data: data}})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,7 @@ type found struct {
 // host has for its version: in PATH, /usr/bin, /usr/local/bin, and where pyenv
 // and nvm keep theirs. Answers are kept in the file cache, for an interpreter
 // takes its time; those that are not usable are left out.
-func findRuntimes(ctx context.Context, cache string, usable func(path string) bool) []rouse.Runtime {
+func findRuntimes(ctx context.Context, cache string, usable func(path string) bool, log *slog.Logger) []rouse.Runtime {
 	known := map[string]found{}
 	if b, err := os.ReadFile(cache); err == nil {
 		_ = json.Unmarshal(b, &known) // a damaged one is asked again
@@ -57,7 +58,10 @@ func findRuntimes(ctx context.Context, cache string, usable func(path string) bo
 		wg.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			rt, ok := ask(ctx, path)
+			rt, ok, err := ask(ctx, path)
+			if err != nil {
+				log.Warn("leave out a runtime: it does not tell its version", "path", path, "error", err)
+			}
 			if !ok {
 				return
 			}
@@ -108,9 +112,14 @@ func candidates() []string {
 	return paths
 }
 
-// ask starts an interpreter for its version.
-func ask(ctx context.Context, path string) (rouse.Runtime, bool) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// patience is how long an interpreter may take to tell its version: it is read
+// from a slow disk by a machine that has just started.
+const patience = time.Minute
+
+// ask starts an interpreter for its version, and says whether it is one that we
+// can use.
+func ask(ctx context.Context, path string) (rouse.Runtime, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	python := strings.HasPrefix(filepath.Base(path), "python")
 	args := []string{"-e", "process.stdout.write(process.versions.node)"}
@@ -121,21 +130,21 @@ func ask(ctx context.Context, path string) (rouse.Runtime, bool) {
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	out, err := cmd.Output()
 	if err != nil {
-		return rouse.Runtime{}, false
+		return rouse.Runtime{}, false, err
 	}
 	version, implementation, _ := strings.Cut(string(out), " ")
 	part := strings.Split(version, ".")
 	if len(part) != 3 {
-		return rouse.Runtime{}, false
+		return rouse.Runtime{}, false, fmt.Errorf("it says %.100q", out)
 	}
 	major, _ := strconv.Atoi(part[0])
 	minor, _ := strconv.Atoi(part[1])
 	rt := rouse.Runtime{Version: version, Path: path, Family: "node", Name: "nodejs" + part[0]}
 	if python {
 		rt.Family, rt.Name = "python", fmt.Sprintf("python%d.%d", major, minor)
-		return rt, implementation == "cpython" && (major == 3 && minor >= 8 || major == 2 && minor == 7)
+		return rt, implementation == "cpython" && (major == 3 && minor >= 8 || major == 2 && minor == 7), nil
 	}
-	return rt, major >= 18
+	return rt, major >= 18, nil
 }
 
 // withAliases sorts runtimes, newest first within a family, and gives the

@@ -107,7 +107,7 @@ func choose(c Config) (tier, error) {
 	case Landlock:
 		return newLandlock(c, d)
 	case none:
-		return nil, refused(Landlock, d)
+		return nil, rouse.Errorf(rouse.Unavailable, "open sandboxes", "", "this host gives no tier of isolation; to change that: %s", d.Next)
 	}
 	return nil, rouse.Errorf(rouse.Invalid, "open sandboxes", name, "there is no such isolation tier; there are %s, %s and auto", Namespaces, Landlock)
 }
