@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 GO ?= go
 
-.PHONY: help up build test bench soak needs-up needs-test clean
+.PHONY: help up build test bench soak needs-up needs-test needs-soak clean
 
 help:
 	@echo "make up     build Rouse, install what it needs, start it on 127.0.0.1:8700"
 	@echo "make test   run every test, installing what they need"
 	@echo "make bench  measure, beside the limits of this machine"
-	@echo "make soak   the long tests: a million invocations, fuzzing"
+	@echo "make soak   the long tests: other hosts, fuzzing, a million invocations"
 	@echo "make build  build bin/rouse"
 
 up: needs-up build
@@ -29,7 +29,10 @@ test: needs-test build
 bench: needs-test build
 	$(GO) run ./bench $(ARGS)
 
-soak: needs-test build
+needs-soak:
+	@scripts/needs soak
+
+soak: needs-test needs-soak build
 	scripts/soak
 
 clean:
