@@ -18,10 +18,10 @@ type deadline struct {
 	stop  context.CancelFunc
 }
 
-// newDeadline returns a context with the values of parent that ends after d.
+// newDeadline returns a context with the values of parent that ends at a time.
 // Its close must be called.
-func newDeadline(parent context.Context, d time.Duration) *deadline {
-	return &deadline{parent: parent, at: time.Now().Add(d)}
+func newDeadline(parent context.Context, at time.Time) *deadline {
+	return &deadline{parent: parent, at: at}
 }
 
 func (d *deadline) close() {

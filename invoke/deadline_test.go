@@ -12,7 +12,7 @@ func TestADeadlineEndsAtItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, waits := range []bool{false, true} {
 			parent, cancel := context.WithCancel(context.WithValue(t.Context(), t, "value"))
-			d := newDeadline(parent, time.Second)
+			d := newDeadline(parent, time.Now().Add(time.Second))
 			cancel() // of no account
 			at, ok := d.Deadline()
 			if !ok || time.Until(at) != time.Second || d.Err() != nil || d.Value(t) != "value" {

@@ -69,8 +69,12 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	}
 	a.Cold, a.Queued, a.Init = lease.Cold, rouse.Duration(lease.Queued), rouse.Duration(lease.Init)
 	limit := time.Duration(f.Limits.Timeout)
-	running := newDeadline(ctx, limit)
-	answer, err := lease.Answer(running, in)
+	began := a.Started // nothing came between
+	if lease.Cold || lease.Queued > 0 {
+		began = time.Now()
+	}
+	running := newDeadline(ctx, began.Add(limit))
+	answer, err := lease.Answer(running, in, began)
 	running.close()
 	v.conclude(&a, answer, err, limit, lease.OutOfMemory)
 	a.Run = rouse.Duration(lease.Ran)
@@ -92,7 +96,7 @@ func (v *Invoker) Direct() *Invoker {
 // handle has the platform itself answer.
 func (v *Invoker) handle(ctx context.Context, h rouse.Handler, f rouse.Function, in rouse.Invocation, a rouse.Activation) (rouse.Activation, error) {
 	limit := time.Duration(f.Limits.Timeout)
-	running := newDeadline(ctx, limit)
+	running := newDeadline(ctx, a.Started.Add(limit))
 	answer, err := h.Handle(running, f, in, func(l rouse.Line) {
 		l.Activation, l.Function = in.ID, f.Ref
 		v.Recorder.Line(l)

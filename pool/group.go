@@ -292,7 +292,7 @@ func (g *group) offer(i *instance, init time.Duration, now time.Time) {
 	for len(g.waiters) > 0 && i.busy < g.f.Limits.Concurrency {
 		w := g.waiters[0]
 		g.waiters = g.waiters[1:]
-		g.lost += min(now.Sub(w.since), now.Sub(g.booted))
+		g.lost += max(0, min(now.Sub(w.since), now.Sub(g.booted)))
 		w.lease = g.take(i)
 		w.lease.Cold, w.lease.Init = init > 0, init
 		init = 0

@@ -73,9 +73,10 @@ func (i *instance) log(l rouse.Line) {
 	i.group.pool.Log(l)
 }
 
-// Answer runs one event in the leased slot. What it printed has been logged
-// when it returns. An error of ctx means that the function was ended.
-func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
+// Answer runs one event, from a time on that is now, in the leased slot. What it
+// printed has been logged when it returns. An error of ctx means that the function
+// was ended.
+func (l *Lease) Answer(ctx context.Context, in rouse.Invocation, now time.Time) (rouse.Answer, error) {
 	i := l.instance
 	j := &l.journal
 	*j = journal{activation: in.ID, hops: in.Hops}
@@ -83,10 +84,9 @@ func (l *Lease) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, 
 	i.current = append(i.current, j)
 	i.outside = journal{}
 	i.logging.Unlock()
-	began := time.Now()
 	a, err := i.live.Answer(ctx, in)
 	l.ended = time.Now()
-	l.Ran = l.ended.Sub(began)
+	l.Ran = l.ended.Sub(now)
 	if err != nil {
 		_ = i.live.Close() // ends it with all its processes
 	}
@@ -133,7 +133,9 @@ func (l *Lease) Release(broken bool) {
 	g.mu.Lock()
 	i.busy--
 	g.running = average(g.running, l.Ran)
-	i.used = time.Now()
+	if i.used = l.ended; i.used.IsZero() { // it was not used at all
+		i.used = time.Now()
+	}
 	remove := !i.gone && (broken || g.retired && i.busy == 0 && len(g.waiters) == 0)
 	if remove {
 		g.remove(i)

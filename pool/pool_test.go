@@ -142,7 +142,7 @@ func call(p *Pool, f rouse.Function) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = l.Answer(context.Background(), rouse.Invocation{})
+	_, err = l.Answer(context.Background(), rouse.Invocation{}, time.Now())
 	l.Release(err != nil)
 	return l, err
 }
@@ -487,7 +487,7 @@ func TestEachInstanceHasItsAccess(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if _, err := lease.Answer(t.Context(), rouse.Invocation{ID: id, Hops: hops}); err != nil {
+				if _, err := lease.Answer(t.Context(), rouse.Invocation{ID: id, Hops: hops}, time.Now()); err != nil {
 					t.Error(err)
 				}
 				lease.Release(false)

@@ -3,6 +3,8 @@ package stdio
 import (
 	"testing"
 	"time"
+
+	"github.com/rouse-run/rouse"
 )
 
 // told is a Reply that counts.
@@ -17,7 +19,7 @@ func (r *told) Write(b []byte) (int, error) {
 
 func TestATimerOfAnEarlierRunDoesNotEndThePatienceOfALaterOne(t *testing.T) {
 	r := &told{}
-	o := &output{reply: r, limit: 100, timer: time.AfterFunc(time.Hour, func() {})}
+	o := &output{event: rouse.Invocation{Reply: r}, limit: 100, timer: time.AfterFunc(time.Hour, func() {})}
 	defer o.timer.Stop()
 	o.held.WriteString("answer")
 	o.due = time.Now().Add(time.Hour)

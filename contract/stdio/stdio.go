@@ -44,10 +44,10 @@ func (i *instance) Close() error { return i.sandbox.Close() }
 // Answer implements rouse.Instance.
 func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
 	out := outputs.Get().(*output)
-	out.reply, out.limit = in.Reply, i.limit
+	out.event, out.limit = in, i.limit
 	defer out.recycle()
 	out.in.Reset(in.Event.Data)
-	code, err := i.sandbox.Run(ctx, rouse.Input{Body: &out.in, Env: func() map[string]string { return environment(in) }}, out)
+	code, err := i.sandbox.Run(ctx, rouse.Input{Body: &out.in, Env: out.env}, out)
 	out.close()
 	a := rouse.Answer{Size: out.size}
 	switch {
@@ -102,8 +102,9 @@ const (
 // output takes what a program writes: it holds it, or hands it to a Reply. It is
 // used again for another run.
 type output struct {
-	in    bytes.Reader // what the program reads
-	reply rouse.Reply
+	event rouse.Invocation
+	env   func() map[string]string // of event
+	in    bytes.Reader             // what the program reads
 	limit int64
 	plain map[string][]string // the header of an answer that brings none
 
@@ -118,7 +119,11 @@ type output struct {
 	err     error        // guarded by mu until closed
 }
 
-var outputs = sync.Pool{New: func() any { return &output{} }}
+var outputs = sync.Pool{New: func() any {
+	o := &output{}
+	o.env = func() map[string]string { return environment(o.event) }
+	return o
+}}
 
 // recycle readies o for another run, unless it grew large.
 func (o *output) recycle() {
@@ -128,7 +133,7 @@ func (o *output) recycle() {
 	o.mu.Lock()
 	o.in.Reset(nil)
 	o.held.Reset()
-	o.reply, o.due, o.started, o.closed, o.size, o.err = nil, time.Time{}, false, false, 0, nil
+	o.event, o.due, o.started, o.closed, o.size, o.err = rouse.Invocation{}, time.Time{}, false, false, 0, nil
 	o.mu.Unlock()
 	outputs.Put(o)
 }
@@ -143,7 +148,7 @@ func (o *output) Write(b []byte) (int, error) {
 	if o.err == nil {
 		o.held.Write(b)
 		switch {
-		case o.reply == nil:
+		case o.event.Reply == nil:
 		case o.started || o.held.Len() > most:
 			o.pass()
 		case o.due.IsZero():
@@ -198,7 +203,7 @@ func (o *output) pass() {
 		o.begin(head, rest, false)
 		body = rest
 	}
-	if _, err := o.reply.Write(body); err != nil {
+	if _, err := o.event.Reply.Write(body); err != nil {
 		o.err = errLeft
 	}
 	o.held.Reset()
@@ -229,7 +234,7 @@ func (o *output) begin(h head, body []byte, complete bool) {
 		values[1] = strconv.Itoa(len(body))
 		h.header["Content-Length"] = values[1:]
 	}
-	o.reply.Start(h.status, h.header)
+	o.event.Reply.Start(h.status, h.header)
 }
 
 // close says that the program has ended: nothing is passed on from now on.
@@ -246,7 +251,7 @@ func (o *output) complete() {
 	}
 	head, body, _ := parseHead(o.held.Bytes())
 	o.begin(head, body, true)
-	_, _ = o.reply.Write(body) // the caller who went away sees no answer
+	_, _ = o.event.Reply.Write(body) // the caller who went away sees no answer
 }
 
 // named is a content type where it must have a name.
