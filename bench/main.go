@@ -47,7 +47,7 @@ func (b *bench) say(format string, args ...any) {
 
 func groups() []group {
 	return []group{warmGroup(), moduleGroup(), coldGroup(), memoryGroup(), acceptGroup(),
-		servicesGroup("sqlite", true, onSQLite), servicesGroup("postgresql", false, onPostgreSQL), eventsGroup(), scheduleGroup(), whiskGroup(), sleepingGroup(), soakGroup()}
+		servicesGroup("sqlite", true, onSQLite), servicesGroup("postgresql", false, onPostgreSQL), eventsGroup(), scheduleGroup(), whiskGroup(), plainGroup(), sleepingGroup(), soakGroup()}
 }
 
 func run(ctx context.Context, args []string) (err error) {

@@ -83,8 +83,10 @@ class Variable(object):
         self.name, self.size = name, size
         head = (name + '=').encode('ascii')
         self.buffer = ctypes.create_string_buffer(head, len(head) + size + 1)
-        self.at = ctypes.addressof(self.buffer) + len(head)
+        self.at = len(head)
         self.known = None
+        # A call of the C library takes longer, where Python can write there itself.
+        self.view = memoryview(self.buffer).cast('B') if sys.version_info[0] > 2 else None
 
     def attach(self):
         """Puts the variable into the environment."""
@@ -96,7 +98,10 @@ class Variable(object):
     def set(self, value):
         raw = value.encode('utf-8')[:self.size]
         self.known[self.key] = raw if isinstance(self.key, bytes) else value
-        ctypes.memmove(self.at, raw + b'\0', len(raw) + 1)
+        if self.view is not None:
+            self.view[self.at:self.at + len(raw) + 1] = raw + b'\0'
+        else:
+            ctypes.memmove(ctypes.addressof(self.buffer) + self.at, raw + b'\0', len(raw) + 1)
 
 
 LIBC = ctypes.CDLL(None)
