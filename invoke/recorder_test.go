@@ -11,21 +11,6 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-// running returns a Recorder that runs in the background until the test ends.
-func running(t *testing.T, m *memory) *Recorder {
-	r := NewRecorder(m, 0, slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- r.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
-
 func (m *memory) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -87,7 +72,7 @@ func TestAFullStoreIsTriedAgain(t *testing.T) {
 
 func TestAStoreThatStaysFullStopsNobody(t *testing.T) {
 	m := &memory{err: errFull}
-	r := running(t, m)
+	r := newRecorder(t, m, 0)
 	for range 3 * maxActivations {
 		r.Add(rouse.Activation{})
 	}
