@@ -2,7 +2,11 @@ package invoke
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +14,42 @@ import (
 
 	"github.com/rouse-run/rouse"
 )
+
+// A memory keeps records, or refuses them.
+type memory struct {
+	rouse.Records
+	mu    sync.Mutex
+	as    []rouse.Activation
+	ls    []rouse.Line
+	err   error
+	posts int
+	block chan struct{}
+}
+
+func (m *memory) Post(_ context.Context, as []rouse.Activation, ls []rouse.Line) error {
+	if m.block != nil {
+		<-m.block
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.posts++
+	if m.err != nil {
+		return m.err
+	}
+	m.as, m.ls = append(m.as, as...), append(m.ls, ls...)
+	return nil
+}
+
+func (m *memory) Activation(_ context.Context, id string) (rouse.Activation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.as {
+		if a.ID == id {
+			return a, nil
+		}
+	}
+	return rouse.Activation{}, rouse.Errorf(rouse.NotFound, "find", id, "not there")
+}
 
 func (m *memory) fail(err error) {
 	m.mu.Lock()
@@ -84,5 +124,113 @@ func TestAStoreThatStaysFullStopsNobody(t *testing.T) {
 	r.Settle(t.Context())
 	if _, err := r.Activation(t.Context(), "last"); err != nil {
 		t.Error(err)
+	}
+}
+
+func newRecorder(t *testing.T, m *memory, pause time.Duration) *Recorder {
+	t.Helper()
+	r := NewRecorder(m, pause, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func TestWhoReadsSeesWhatWasAdded(t *testing.T) {
+	m := &memory{}
+	r := newRecorder(t, m, time.Hour) // nothing is stored without cause
+	for i := range 1000 {
+		id := fmt.Sprint(i)
+		r.Add(rouse.Activation{ID: id})
+		if i%100 == 0 {
+			if _, err := r.Activation(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := r.Activation(t.Context(), "999"); err != nil || m.posts > 50 {
+		t.Errorf("%v, %d transactions", err, m.posts)
+	}
+}
+
+func TestALargeResultIsKeptAsItsDigest(t *testing.T) {
+	m := &memory{}
+	r := newRecorder(t, m, time.Millisecond)
+	large := []byte(strings.Repeat("x", keptResult+1))
+	r.Add(rouse.Activation{ID: "large", Result: large})
+	a, err := r.Activation(t.Context(), "large")
+	if err != nil || a.Result != nil || a.Digest != rouse.DigestOf(large) {
+		t.Errorf("%v %d bytes, digest %q", err, len(a.Result), a.Digest)
+	}
+}
+
+func TestABrokenStoreStopsNobody(t *testing.T) {
+	m := &memory{err: errors.New("disk full")}
+	r := newRecorder(t, m, time.Millisecond)
+	r.Add(rouse.Activation{ID: "a"})
+	r.Line(rouse.Line{Text: "b"})
+	r.Settle(t.Context())
+	if r.Dropped() != 2 {
+		t.Errorf("%d dropped", r.Dropped())
+	}
+	m.mu.Lock()
+	m.err = nil
+	m.mu.Unlock()
+	r.Add(rouse.Activation{ID: "c"})
+	if _, err := r.Activation(t.Context(), "c"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASlowStoreBoundsWhatWaits(t *testing.T) {
+	m := &memory{block: make(chan struct{})}
+	r := newRecorder(t, m, time.Millisecond)
+	added := make(chan struct{})
+	go func() {
+		defer close(added)
+		for range 3 * maxActivations {
+			r.Add(rouse.Activation{})
+		}
+	}()
+	m.block <- struct{}{} // the first post goes through, the second waits
+	r.mu.Lock()
+	waiting := len(r.as)
+	r.mu.Unlock()
+	if waiting > maxActivations {
+		t.Errorf("%d wait", waiting)
+	}
+	close(m.block)
+	<-added
+	r.Settle(t.Context())
+	if len(m.as) != 3*maxActivations {
+		t.Errorf("%d were stored", len(m.as))
+	}
+}
+
+func TestFollowersSeeLines(t *testing.T) {
+	r := newRecorder(t, &memory{}, time.Millisecond)
+	ref := rouse.Ref{Namespace: "default", Name: "f"}
+	got := make(chan string, 100)
+	done := make(chan error)
+	go func() {
+		done <- r.Follow(t.Context(), ref, func(l rouse.Line) bool { got <- l.Text; return l.Text != "last" })
+	}()
+	for r.tail.followers.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	r.Line(rouse.Line{Function: rouse.Ref{Namespace: "default", Name: "other"}, Text: "not ours"})
+	r.Line(rouse.Line{Function: ref, Text: "first"})
+	r.Line(rouse.Line{Function: ref, Text: "last"})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if a, b := <-got, <-got; a != "first" || b != "last" || len(got) != 0 {
+		t.Errorf("%s %s", a, b)
 	}
 }
