@@ -25,6 +25,8 @@ type Subjects struct {
 	seed [sha256.Size]byte
 	now  func() time.Time
 
+	setting sync.Mutex // held while one is set or removed, so that all is known as it is stored
+
 	mu   sync.RWMutex
 	byID map[string]rouse.Subject // guarded by mu
 	all  map[rouse.Namespace]rouse.Subject
@@ -112,6 +114,8 @@ func (s *Subjects) SetSubject(ctx context.Context, in rouse.Subject, rotate bool
 			return rouse.Subject{}, rouse.Errorf(rouse.Invalid, op, string(in.Namespace), "quota.%s is %d: it is 0 for no bound, or more", name, n)
 		}
 	}
+	s.setting.Lock()
+	defer s.setting.Unlock()
 	ref := rouse.Ref{Name: string(in.Namespace)}
 	r := record{Created: s.now().UTC()}
 	if in.Namespace != rouse.DefaultNamespace { // whose key was there before its document
@@ -175,6 +179,8 @@ func (s *Subjects) RemoveSubject(ctx context.Context, ns rouse.Namespace) error 
 	if ns == rouse.DefaultNamespace {
 		return rouse.Errorf(rouse.Invalid, op, string(ns), "this one is always there; rotate its key, or block it")
 	}
+	s.setting.Lock()
+	defer s.setting.Unlock()
 	doc, err := s.meta.Get(ctx, kindSubject, rouse.Ref{Name: string(ns)})
 	if rouse.KindOf(err) == rouse.NotFound {
 		return noSubject(op, ns)

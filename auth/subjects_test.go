@@ -2,6 +2,7 @@ package auth
 
 import (
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/rouse-run/rouse"
@@ -51,6 +52,30 @@ func opens(t *testing.T, s *Subjects, k rouse.AccessKey, ns rouse.Namespace) boo
 	}
 	return secret == k.Secret && p.Namespace == ns && p.Owner && !p.Operator && p.May("queue", rouse.Ref{Namespace: ns, Name: "q"}, true) &&
 		!p.May("queue", rouse.Ref{Namespace: ns + "x", Name: "q"}, false)
+}
+
+// Who sets a subject at the same time as others says what it is to be, and not
+// what it was.
+func TestASubjectIsSetByMany(t *testing.T) {
+	m, data := memory(t), t.TempDir()
+	s := subjects(t, m, data)
+	const many = 16
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			if _, err := s.SetSubject(t.Context(), rouse.Subject{Namespace: "guest", Quota: rouse.Quota{Fires: i + 1}}, true); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	known, err := s.Subject(t.Context(), "guest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored, err := subjects(t, m, data).Subject(t.Context(), "guest"); err != nil || stored != known {
+		t.Errorf("known is %+v, stored %+v, %v", known, stored, err)
+	}
 }
 
 func TestSubjects(t *testing.T) {
