@@ -32,6 +32,7 @@ type Recorder struct {
 	log   *slog.Logger
 	tail  tail
 	tell  func(context.Context, []rouse.Activation) error
+	soon  func(rouse.Ref) bool
 
 	mu      sync.Mutex
 	cond    sync.Cond                    // broadcast when something was stored
@@ -46,6 +47,7 @@ type Recorder struct {
 	stored  int64                        // guarded by mu; of those, stored or given up
 	away    bool                         // guarded by mu; the store can't be written: what waits is tried again
 	wake    chan struct{}
+	early   chan struct{} // what was added is waited for
 	hurry   chan struct{}
 	dropped atomic.Int64
 }
@@ -57,14 +59,17 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 	if pause == 0 {
 		pause = 50 * time.Millisecond
 	}
-	r := &Recorder{store: store, pause: pause, log: log, running: map[string]*rouse.Activation{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r := &Recorder{store: store, pause: pause, log: log, running: map[string]*rouse.Activation{}, wake: make(chan struct{}, 1), early: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	r.cond.L = &r.mu
 	return r
 }
 
 // Tell has f told of all activations before they count as stored; they are f's
-// until it returns. It must be called before Run.
-func (r *Recorder) Tell(f func(context.Context, []rouse.Activation) error) { r.tell = f }
+// until it returns. Soon, which must be quick, reports whether those of a function
+// are waited for; nil is none. It must be called before Run.
+func (r *Recorder) Tell(f func(context.Context, []rouse.Activation) error, soon func(rouse.Ref) bool) {
+	r.tell, r.soon = f, soon
+}
 
 // Begin lets readers see an activation that has not ended: it is pending until
 // Add, or Forget.
@@ -115,6 +120,9 @@ func (r *Recorder) Add(a rouse.Activation) {
 	r.results += len(a.Result)
 	r.added++
 	r.mu.Unlock()
+	if r.soon != nil && r.soon(a.Function) {
+		signal(r.early)
+	}
 	signal(r.wake)
 }
 
@@ -160,6 +168,13 @@ func (r *Recorder) Run(ctx context.Context) error {
 		timer.Reset(pause)
 		select {
 		case <-timer.C:
+		case <-r.early:
+			timer.Reset(r.pause / 10) // for what comes with it
+			select {
+			case <-timer.C:
+			case <-r.hurry:
+			case <-ctx.Done():
+			}
 		case <-r.hurry:
 		case <-ctx.Done():
 		}

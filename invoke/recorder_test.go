@@ -74,7 +74,7 @@ func TestAFullStoreIsTriedAgain(t *testing.T) {
 			}
 			told += len(as)
 			return nil
-		})
+		}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
@@ -233,4 +233,35 @@ func TestFollowersSeeLines(t *testing.T) {
 	if a, b := <-got, <-got; a != "first" || b != "last" || len(got) != 0 {
 		t.Errorf("%s %s", a, b)
 	}
+}
+
+// What somebody waits for is not kept back with the rest.
+func TestWhatIsWaitedForIsToldSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRecorder(&memory{}, time.Minute, slog.New(slog.DiscardHandler))
+		told := make(chan string, 10)
+		r.Tell(func(_ context.Context, as []rouse.Activation) error {
+			for _, a := range as {
+				told <- a.ID
+			}
+			return nil
+		}, func(f rouse.Ref) bool { return f.Name == "heard" })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		for _, c := range []struct {
+			name  string
+			after time.Duration
+		}{{"other", time.Minute}, {"heard", 6 * time.Second}, {"other", time.Minute}} {
+			began := time.Now()
+			r.Add(rouse.Activation{ID: c.name, Function: rouse.Ref{Name: c.name}})
+			if id := <-told; id != c.name || time.Since(began) != c.after {
+				t.Errorf("%s: %s after %v", c.name, id, time.Since(began))
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

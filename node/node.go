@@ -192,7 +192,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
 	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
 		Data: n.services.ports(), Take: n.services.queues.Take, SendAll: n.services.queues.SendAll, DeleteAll: n.services.queues.DeleteAll, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
-	n.recorder.Tell(n.rules.Outcomes)
+	n.recorder.Tell(n.rules.Outcomes, n.rules.Hears)
 	sources := n.sources()
 	n.rules.Use(sources...)
 	subjects, err := auth.NewSubjects(ctx, n.services.meta, tokens)

@@ -20,26 +20,33 @@ const (
 	typeFailed    = "function.failed"
 )
 
-// Outcomes makes events of activations whose functions rules listen to. They
-// are durable when it returns.
-func (e *Engine) Outcomes(ctx context.Context, as []rouse.Activation) error {
-	e.mu.Lock()
-	var heard map[rouse.Ref]bool
+// Hears reports whether a rule listens to what becomes of a function. It is quick.
+func (e *Engine) Hears(f rouse.Ref) bool {
+	heard := e.heard.Load()
+	return heard != nil && (*heard)[f]
+}
+
+// listen notes which functions rules listen to, where c, which was set or removed,
+// listens to one; nil stands for all rules. The caller holds mu.
+func (e *Engine) listen(c *compiled) {
+	if c != nil && c.On.Function == "" {
+		return
+	}
+	heard := map[rouse.Ref]bool{}
 	for _, c := range e.rules {
 		if c.On.Function != "" {
-			if heard == nil {
-				heard = map[rouse.Ref]bool{}
-			}
 			heard[rouse.Ref{Namespace: c.Namespace, Name: c.On.Function}] = true
 		}
 	}
-	e.mu.Unlock()
-	if heard == nil {
-		return nil
-	}
+	e.heard.Store(&heard)
+}
+
+// Outcomes makes events of activations whose functions rules listen to. They
+// are durable when it returns.
+func (e *Engine) Outcomes(ctx context.Context, as []rouse.Activation) error {
 	byFunction := map[rouse.Ref][]rouse.Event{}
 	for i := range as {
-		if heard[as[i].Function] {
+		if e.Hears(as[i].Function) {
 			ev, err := outcome(&as[i])
 			if err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -61,6 +62,7 @@ type Engine struct {
 	usage   usage
 	changed chan struct{} // there are other rules than before
 
+	heard       atomic.Pointer[map[rouse.Ref]bool] // functions that rules listen to; nil is none
 	forthcoming forthcoming
 	turns       [64]sync.Mutex // of triggers that are stopped and started, by their names
 

@@ -639,6 +639,39 @@ func TestAChainOfFunctions(t *testing.T) {
 	}
 }
 
+// A function is heard as long as a rule listens to it.
+func TestHears(t *testing.T) {
+	w := newWorld(t)
+	hears := func(want ...string) {
+		t.Helper()
+		for _, name := range []string{"f", "g", "h"} {
+			if is := w.Hears(ref(name)); is != slices.Contains(want, name) {
+				t.Errorf("%s is heard: %v", name, is)
+			}
+		}
+	}
+	on := func(rule, function string) {
+		w.rule(event.Rule{Ref: ref(rule), On: event.On{Function: function}, To: event.Target{Function: "other"}})
+	}
+	hears()
+	on("1", "f")
+	on("2", "f")
+	on("3", "g")
+	hears("f", "g")
+	on("3", "h")
+	hears("f", "h")
+	for i, want := range [][]string{{"f", "h"}, {"h"}, {}} {
+		if err := w.RemoveRule(t.Context(), ref([]string{"1", "2", "3"}[i])); err != nil {
+			t.Fatal(err)
+		}
+		hears(want...)
+	}
+	on("4", "g")
+	w.stop()
+	w.start()
+	hears("g")
+}
+
 func TestFuses(t *testing.T) {
 	w := newWorld(t)
 	w.button("red")

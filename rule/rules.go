@@ -336,7 +336,12 @@ func (e *Engine) put(ctx context.Context, c *compiled, revision int64) error {
 	}
 	c.revision = revision + 1
 	e.mu.Lock()
+	old := e.rules[c.Ref]
 	e.rules[c.Ref] = c
+	e.listen(c)
+	if old != nil {
+		e.listen(old)
+	}
 	delete(e.failing, c.Ref)
 	e.mu.Unlock()
 	signal(e.changed)
@@ -383,6 +388,7 @@ func (e *Engine) RemoveRule(ctx context.Context, r rouse.Ref) error {
 	}
 	e.mu.Lock()
 	delete(e.rules, r)
+	e.listen(c)
 	delete(e.failing, r)
 	e.mu.Unlock()
 	c.paused.Store(true) // what of it runs ends with what it has begun

@@ -57,6 +57,7 @@ func (e *Engine) load(ctx context.Context, ns rouse.Namespace) error {
 		c.revision = d.Revision
 		e.rules[d.Ref] = c
 	}
+	e.listen(nil)
 	return nil
 }
 
