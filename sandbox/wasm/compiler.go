@@ -27,16 +27,16 @@ import (
 // standard input; when descriptor 3 ends, nobody wants it any more.
 const compilerName = "rouse-wasm-compiler"
 
-// What a compilation may take. A module of a few kilobytes can be made such that
-// the compiler, whose passes are more than linear, is at it for hours and fills
-// the memory of any machine. The largest that are of use take a fifth of this.
+// What a compilation may take. The compiler's passes are more than linear: 29 KB
+// that are made for it took 3 s, and 120 KB more than two minutes, with memory to
+// match.
 const (
 	compileTime   = 5 * time.Minute // of processor time
 	compileMemory = 4 << 30         // bytes
 )
 
-// small is how many bytes a module may have that is compiled where we are: that
-// takes some 10 ms at most.
+// small is how many bytes a module may have that is compiled where we are: the
+// worst that was tried took 28 ms.
 const small = 2 << 10
 
 // faulty is the exit code of a compiler whose module is no good; it has said why.
