@@ -117,6 +117,7 @@ func testWhatASandboxIsLike(t *testing.T, d *process.Driver) {
 		"subprocess":      {"import subprocess; r = subprocess.run(['sh', '-c', 'echo $((6*7))'], capture_output=True, text=True).stdout", `"42\n"`},
 		"a pair":          {"a, b = socket.socketpair(); a.send(b'x'); r = b.recv(1).decode()", `"x"`},
 		"nothing":         {"open('/dev/null', 'w').write('x'); r = len(open('/dev/urandom', 'rb').read(8))", `8`},
+		"gives way":       {"r = os.sched_getscheduler(0) == os.SCHED_BATCH", `true`},
 		"its home":        {"r = os.environ['HOME'] == TMP and os.getcwd() == CODE", `true`},
 	}
 	if d.Isolation() == process.Namespaces {
