@@ -19,6 +19,9 @@ import (
 // larger one only the digest.
 const keptResult = 1 << 20
 
+// longRun is from when on a run's memory is worth a measurement of its own.
+const longRun = 5 * time.Millisecond
+
 // A Config says with what an Invoker works.
 type Config struct {
 	Registry rouse.Registry
@@ -63,7 +66,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	if h := v.Handlers[f.Contract]; h != nil {
 		return v.handle(ctx, h, f, in, a)
 	}
-	lease, err := v.Pool.Lease(ctx, f)
+	lease, err := v.Pool.Lease(ctx, f, in.ID)
 	if err != nil {
 		return v.unleased(ctx, a, err)
 	}
@@ -79,7 +82,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	v.conclude(&a, answer, err, limit, lease.OutOfMemory)
 	a.Run = rouse.Duration(lease.Ran)
 	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()
-	a.Memory = lease.Peak(lease.Ran > 20*time.Millisecond)
+	a.Memory = lease.Peak(lease.Ran > longRun)
 	lease.Release(err != nil)
 	v.Recorder.Add(a)
 	return a, nil
@@ -143,18 +146,19 @@ func (v *Invoker) unleased(ctx context.Context, a rouse.Activation, err error) (
 	}
 	a.Queued = rouse.Duration(time.Since(a.Started))
 	a.Status = rouse.StatusRefused
-	if rouse.KindOf(err) == rouse.Throttled {
-		a.Status = rouse.StatusThrottled
-	}
 	a.Failure = &rouse.Failure{Type: rouse.KindOf(err).String(), Message: err.Error()}
-	if rouse.KindOf(err) == rouse.Internal {
+	switch kind := rouse.KindOf(err); {
+	case kind == rouse.Throttled && ctx.Err() != nil && a.Attempt > 0:
+		v.Recorder.Forget(a.ID) // it will be tried again
+		return a, err
+	case kind == rouse.Throttled && ctx.Err() != nil:
+		a.Failure = &rouse.Failure{Type: "Canceled", Message: "the caller went away before an instance was free"}
+	case kind == rouse.Throttled:
+		a.Status = rouse.StatusThrottled
+	case kind == rouse.Internal:
 		v.Log.Error("lease", "function", a.Function.String(), "activation", a.ID, "error", err)
 		a.Failure.Message = "internal error; the platform's log has more under activation " + a.ID
 	}
-	if ctx.Err() == nil || a.Status != rouse.StatusThrottled {
-		v.Recorder.Add(a)
-	} else {
-		v.Recorder.Forget(a.ID)
-	}
+	v.Recorder.Add(a)
 	return a, err
 }

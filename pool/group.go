@@ -35,6 +35,8 @@ type group struct {
 
 // A waiter is a call that waits for a slot. It is used again for another.
 type waiter struct {
+	id    string // of its activation
+	boots bool   // an instance is being booted for it; guarded by group.mu
 	since time.Time
 	ready chan struct{} // told once that lease or err is there
 	lease *Lease
@@ -42,20 +44,27 @@ type waiter struct {
 }
 
 // waiter returns one that waits from now on; it goes back to waiters.
-func (p *Pool) waiter() *waiter {
+func (p *Pool) waiter(id string) *waiter {
 	w, ok := p.waiters.Get().(*waiter)
 	if !ok {
 		w = &waiter{ready: make(chan struct{}, 1)}
 	}
+	w.id, w.boots = id, false
 	w.since, w.lease, w.err = time.Now(), nil, nil
 	return w
 }
 
 // lease implements Pool.Lease.
-func (g *group) lease(ctx context.Context) (*Lease, error) {
+func (g *group) lease(ctx context.Context, id string) (*Lease, error) {
 	g.mu.Lock()
-	if n := len(g.free); n > 0 && len(g.waiters) == 0 {
-		l := g.take(g.free[n-1])
+	for len(g.free) > 0 && len(g.waiters) == 0 {
+		i := g.free[len(g.free)-1]
+		if i.ended() { // while nobody asked
+			g.remove(i)
+			g.pool.work.Go(func() { g.end(i) })
+			continue
+		}
+		l := g.take(i)
 		g.lost -= g.lost / 32
 		g.mu.Unlock()
 		return l, nil
@@ -65,7 +74,7 @@ func (g *group) lease(ctx context.Context) (*Lease, error) {
 		g.mu.Unlock()
 		return nil, rouse.Errorf(rouse.Throttled, "invoke", g.f.Ref.String(), "%d calls wait for an instance already; try again later, or deploy it with a larger --max or --queue", waiting)
 	}
-	w := g.pool.waiter()
+	w := g.pool.waiter(id)
 	defer g.pool.waiters.Put(w)
 	g.waiters = append(g.waiters, w)
 	if !g.watched {
@@ -244,6 +253,7 @@ func (g *group) boot() {
 	p.boots <- struct{}{}
 	g.mu.Lock()
 	needed := len(g.waiters) > 0 || len(g.instances)+g.booting <= g.min
+	id := g.next()
 	g.mu.Unlock()
 	if !needed {
 		<-p.boots
@@ -254,7 +264,7 @@ func (g *group) boot() {
 		return
 	}
 	began := time.Now()
-	i, err := g.open()
+	i, err := g.open(id)
 	took := time.Since(began)
 	<-p.boots
 	g.mu.Lock()
@@ -303,8 +313,21 @@ func (g *group) offer(i *instance, init time.Duration, now time.Time) {
 	}
 }
 
-// open boots an instance.
-func (g *group) open() (*instance, error) {
+// next is the activation that an instance is booted for: of those that wait, the
+// first for whom none is yet; "" where it is booted ahead. The caller holds mu.
+func (g *group) next() string {
+	for _, w := range g.waiters {
+		if !w.boots {
+			w.boots = true
+			return w.id
+		}
+	}
+	return ""
+}
+
+// open boots an instance. What the code prints meanwhile is the activation's of
+// that id.
+func (g *group) open(id string) (*instance, error) {
 	f := g.f
 	limit := time.Duration(f.Limits.Timeout)
 	if limit < minBoot {
@@ -320,7 +343,7 @@ func (g *group) open() (*instance, error) {
 	if driver == nil {
 		return nil, rouse.Errorf(rouse.Unavailable, "boot", f.Ref.String(), "this host no longer has the runtime %s; install it or deploy with another --runtime", f.Runtime)
 	}
-	i := &instance{group: g, charged: f.Limits.Memory, used: time.Now()}
+	i := &instance{group: g, charged: f.Limits.Memory, used: time.Now(), outside: journal{activation: id}}
 	var access *rouse.Access
 	var err error
 	if g.pool.Access != nil {

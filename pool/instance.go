@@ -18,6 +18,7 @@ type instance struct {
 	release func()       // gives back its code; may be nil
 	peak    atomic.Int64 // bytes, as last measured
 	asked   atomic.Int64 // when it was measured, in ns since 1970
+	killed  atomic.Int64 // processes ended for want of memory, as last measured
 
 	busy    int       // slots in use; guarded by group.mu
 	used    time.Time // when it was last freed; guarded by group.mu
@@ -27,7 +28,7 @@ type instance struct {
 
 	logging sync.Mutex
 	current []*journal // guarded by logging; the activations that run, in order
-	outside journal    // guarded by logging; for lines of none
+	outside journal    // guarded by logging; for lines of none; of what it is booted for, until it answers
 }
 
 // A journal counts what one activation prints.
@@ -108,14 +109,29 @@ func (l *Lease) Peak(precise bool) int64 {
 	i := l.instance
 	now, last := l.ended.UnixNano(), i.asked.Load()
 	if (precise || now-last > int64(time.Second)) && i.asked.CompareAndSwap(last, now) {
-		i.peak.Store(i.sandbox.Usage().Peak)
+		u := i.sandbox.Usage()
+		i.peak.Store(u.Peak)
+		i.killed.Store(int64(u.OOM))
 	}
 	return i.peak.Load()
 }
 
 // OutOfMemory says whether the kernel has killed a process of the instance for
-// want of memory.
-func (l *Lease) OutOfMemory() bool { return l.instance.sandbox.Usage().OOM > 0 }
+// want of memory, since this was last asked or Peak last measured.
+func (l *Lease) OutOfMemory() bool {
+	now := int64(l.instance.sandbox.Usage().OOM)
+	return now > l.instance.killed.Swap(now)
+}
+
+// ended says whether the code has ended.
+func (i *instance) ended() bool {
+	select {
+	case <-i.sandbox.Done():
+		return true
+	default:
+		return false
+	}
+}
 
 // Release frees the slot. An instance whose code has ended is let go, and so is
 // one that the caller says is broken.
@@ -125,11 +141,7 @@ func (l *Lease) Release(broken bool) {
 	}
 	l.released = true
 	i, g := l.instance, l.instance.group
-	select {
-	case <-i.sandbox.Done():
-		broken = true
-	default:
-	}
+	broken = broken || i.ended()
 	g.mu.Lock()
 	i.busy--
 	g.running = average(g.running, l.Ran)

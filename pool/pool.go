@@ -101,12 +101,15 @@ type Lease struct {
 // one, else whichever is first, one that is freed or a new one. Errors: a
 // *rouse.BootError where the code can't be made ready; Throttled where too many
 // wait already or memory is short for as long as ctx lasts.
-func (p *Pool) Lease(ctx context.Context, f rouse.Function) (*Lease, error) {
+//
+// What the code prints while an instance is booted for it is logged as id's, which
+// may be "".
+func (p *Pool) Lease(ctx context.Context, f rouse.Function, id string) (*Lease, error) {
 	g, err := p.group(f)
 	if err != nil {
 		return nil, err
 	}
-	return g.lease(ctx)
+	return g.lease(ctx, id)
 }
 
 func (p *Pool) group(f rouse.Function) (*group, error) {

@@ -138,7 +138,7 @@ func function(name string, l rouse.Limits) rouse.Function {
 
 // call runs one call to its end.
 func call(p *Pool, f rouse.Function) (*Lease, error) {
-	l, err := p.Lease(context.Background(), f)
+	l, err := p.Lease(context.Background(), f, "")
 	if err != nil {
 		return nil, err
 	}
@@ -273,18 +273,18 @@ func TestAWaitHasAnEnd(t *testing.T) {
 		l := &lab{answer: takes(time.Hour)}
 		p := newLab(t, l, Config{Wait: 5 * time.Second})
 		f := function("f", rouse.Limits{Max: 1})
-		held, err := p.Lease(t.Context(), f)
+		held, err := p.Lease(t.Context(), f, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_, err = p.Lease(t.Context(), f)
+		_, err = p.Lease(t.Context(), f, "")
 		if rouse.KindOf(err) != rouse.Throttled || time.Since(began) != 5*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err = p.Lease(ctx, f); rouse.KindOf(err) != rouse.Throttled {
+		if _, err = p.Lease(ctx, f, ""); rouse.KindOf(err) != rouse.Throttled {
 			t.Errorf("%v", err)
 		}
 		held.Release(false)
@@ -398,6 +398,27 @@ func TestABrokenInstanceIsReplaced(t *testing.T) {
 	})
 }
 
+func TestAnInstanceThatEndedIsNotCalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{boot: time.Millisecond, answer: func(context.Context) error { return nil }}
+		p := newLab(t, l, Config{})
+		f := function("f", rouse.Limits{})
+		lease, err := call(p, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := lease.instance
+		_ = first.sandbox.Close() // its code ends while nobody calls
+		if lease, err = call(p, f); err != nil || lease.instance == first || !lease.Cold {
+			t.Errorf("%v %+v", err, lease)
+		}
+		synctest.Wait()
+		if n, _ := p.Usage(); n != 1 || l.opened.Load() != 2 {
+			t.Errorf("%d instances are left of %d", n, l.opened.Load())
+		}
+	})
+}
+
 func TestABootErrorReachesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{fail: &rouse.BootError{Status: rouse.StatusFailed, Failure: rouse.Failure{Type: "SyntaxError"}}}
@@ -435,19 +456,19 @@ func TestStoppingTurnsAwayWhoWaits(t *testing.T) {
 		l := &lab{answer: takes(time.Hour)}
 		p := newLab(t, l, Config{})
 		f := function("f", rouse.Limits{Max: 1})
-		held, err := p.Lease(t.Context(), f)
+		held, err := p.Lease(t.Context(), f, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		turned := make(chan error)
-		go func() { _, err := p.Lease(context.Background(), f); turned <- err }()
+		go func() { _, err := p.Lease(context.Background(), f, ""); turned <- err }()
 		synctest.Wait()
 		p.close()
 		if err := <-turned; rouse.KindOf(err) != rouse.Unavailable {
 			t.Error(err)
 		}
 		held.Release(true)
-		if _, err := p.Lease(t.Context(), f); rouse.KindOf(err) != rouse.Unavailable {
+		if _, err := p.Lease(t.Context(), f, ""); rouse.KindOf(err) != rouse.Unavailable {
 			t.Error(err)
 		}
 	})
@@ -482,7 +503,7 @@ func TestEachInstanceHasItsAccess(t *testing.T) {
 		ids := map[string]int{"one": 1, "two": 2}
 		for id, hops := range ids {
 			wg.Go(func() {
-				lease, err := p.Lease(t.Context(), f)
+				lease, err := p.Lease(t.Context(), f, "")
 				if err != nil {
 					t.Error(err)
 					return
