@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -152,8 +153,11 @@ func (w *worker) send(ctx context.Context, sequence uint32, in *rouse.Invocation
 	}
 	o := outgoings.Get().(*outgoing)
 	o.request = o.request[:0]
-	if in.Event.HTTP != nil {
+	switch {
+	case in.Event.HTTP != nil:
 		o.request = appendRequest(o.request, in.Event.HTTP)
+	case in.Event.ContentType != "" && !isJSON(in.Event.ContentType):
+		o.request = append(appendString(append(o.request, `{"contentType":`...), in.Event.ContentType), '}')
 	}
 	o.frame = frame.AppendEvent(o.frame[:0], sequence, float64(deadline.UnixMicro())/1e3, in.ID, o.request, in.Event.Data)
 	_, err := w.conn.Write(o.frame)
@@ -161,6 +165,13 @@ func (w *worker) send(ctx context.Context, sequence uint32, in *rouse.Invocation
 		outgoings.Put(o)
 	}
 	return err
+}
+
+// isJSON says whether a content type is that of JSON (RFC 6839, section 3.1).
+func isJSON(contentType string) bool {
+	t, _, _ := strings.Cut(contentType, ";")
+	t = strings.ToLower(strings.TrimSpace(t))
+	return t == "application/json" || t == "text/json" || strings.HasSuffix(t, "+json")
 }
 
 // appendRequest writes what a function sees of an HTTP request. Headers are in

@@ -27,6 +27,20 @@ function request (http, payload) {
   return http
 }
 
+// typed is the event where the payload is not JSON: a string where it is text,
+// else a Buffer.
+function typed (payload, type) {
+  const text = type.startsWith('text/') ? payload.toString('utf8') : null
+  return text !== null && Buffer.from(text).equals(payload) ? text : Buffer.from(payload)
+}
+
+// event is what the function gets.
+function event (payload, http, context) {
+  if (http) return request(http, payload)
+  if (context.contentType) return typed(payload, context.contentType)
+  return payload.length ? JSON.parse(payload.utf8Slice()) : null
+}
+
 // load finds the function in the folder root.
 exports.load = async function (start, load, root) {
   const dot = start.handler.lastIndexOf('.')
@@ -43,5 +57,5 @@ exports.load = async function (start, load, root) {
     const names = Object.keys(found).filter(k => typeof found[k] === 'function')
     throw new HandlerNotFound(`${module} exports no function ${name}; it exports: ${names.join(', ') || 'none'}`)
   }
-  return (payload, http, context) => f(http ? request(http, payload) : payload.length ? JSON.parse(payload.utf8Slice()) : null, context)
+  return (payload, http, context) => f(event(payload, http, context), context)
 }

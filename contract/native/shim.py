@@ -3,6 +3,8 @@ import base64
 import importlib
 import inspect
 import json
+import os
+import sys
 import types
 
 VARIABLE, COROUTINE = 0x4, 0x80  # of co_flags, as inspect names them
@@ -19,12 +21,30 @@ def resolve(handler):
     module, _, name = handler.rpartition('.')
     if not module:
         raise HandlerNotFound('a handler is MODULE.FUNCTION, such as main.main, not %r' % handler)
-    found = importlib.import_module(module.replace('/', '.'))
+    file = os.path.abspath(module + '.py')
+    if os.path.exists(file) and (module in sys.modules or module in getattr(sys, 'stdlib_module_names', ())):
+        found = named_alike(module, file)
+    else:
+        found = importlib.import_module(module.replace('/', '.'))
     function = getattr(found, name, None)
     if not callable(function):
         names = [n for n, v in vars(found).items() if inspect.isfunction(v) and not n.startswith('_')]
         raise HandlerNotFound('%s has no function %s; it has: %s' % (module, name, ', '.join(names) or 'none'))
     return function
+
+
+def named_alike(module, file):
+    """Loads a handler's file that is named like a module of others, who go on
+    finding theirs."""
+    name = 'fn_' + module
+    if sys.version_info[0] == 2:
+        import imp
+        return imp.load_source(name, file)
+    import importlib.util
+    spec = importlib.util.spec_from_file_location(name, file)
+    sys.modules[name] = found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def plain(function):
@@ -64,6 +84,16 @@ def request(http, payload):
     return http
 
 
+def typed(payload, content_type):
+    """The event where the payload is not JSON: a str where it is text, else bytes."""
+    if content_type.startswith('text/'):
+        try:
+            return payload.decode('utf-8')
+        except UnicodeDecodeError:
+            pass
+    return payload
+
+
 def load(start):
     function = resolve(start['handler'])
     takes = arity(function)
@@ -71,6 +101,8 @@ def load(start):
     def handle(payload, http, context):
         if http is not None:
             event = request(http, payload)
+        elif context.content_type:
+            event = typed(payload, context.content_type)
         else:
             event = decode(payload.decode('utf-8')) if payload else None
         if takes == 2:

@@ -17,8 +17,8 @@ import (
 
 // evil answers by itself, with what its argument says in Python.
 const evil = `
-import gc, worker
-pipe = [o for o in gc.get_objects() if isinstance(o, worker.Pipe)][-1]
+import gc
+pipe = [o for o in gc.get_objects() if type(o).__name__ == 'Pipe'][-1]
 count = 1
 def main(args):
     global count

@@ -2,7 +2,7 @@
 event loop, plain functions on threads. What is printed goes out with the event
 that it belongs to."""
 import asyncio
-import concurrent.futures
+import concurrent.futures.thread  # now: what it imports may be the code's own later
 import contextvars
 import inspect
 import io

@@ -106,6 +106,7 @@ class Context {
     this.namespace = start.namespace
     this.version = start.version
     this.memory = start.memory
+    this.contentType = '' // of an event that is neither JSON nor an HTTP request
   }
 
   remainingMs () { return Math.max(0, this.deadline - Date.now()) }
@@ -166,8 +167,13 @@ class Worker {
     const activation = body.latin1Slice(9, at)
     const size = body.readUInt32LE(at)
     at += 4
-    const http = size ? JSON.parse(body.utf8Slice(at, at + size)) : null
-    return [new Context(activation, deadline, this.start), http, body.subarray(at + size)]
+    const context = new Context(activation, deadline, this.start)
+    let http = size ? JSON.parse(body.utf8Slice(at, at + size)) : null
+    if (http && !('method' in http)) {
+      context.contentType = http.contentType
+      http = null
+    }
+    return [context, http, body.subarray(at + size)]
   }
 
   bounded (bytes) {

@@ -3,8 +3,9 @@ of its contract and answers events, or runs the code as a program.
 
 A frame is, little-endian, length (4 bytes, of what follows), type (1),
 sequence (4), body. From the platform come events, E: deadline in ms since
-1970 (8, float), length of the id (1), id, length of the HTTP part (4), HTTP
-part in JSON, payload. The worker says R when ready, A with an answer (1 byte
+1970 (8, float), length of the id (1), id, length of the head (4), head in JSON,
+payload. The head is that of an HTTP request, or the contentType of a payload
+that is not JSON; mostly there is none. The worker says R when ready, A with an answer (1 byte
 kind: 0 JSON, 1 text, 2 bytes), H, C and Z for head, chunk and end of a
 streamed answer, F with a failure {type, message, stack}, L with a line of
 log (1 byte: 1 stdout, 2 stderr).
@@ -34,10 +35,11 @@ dumps = json.JSONEncoder(separators=(',', ':'), ensure_ascii=False, allow_nan=Fa
 
 class Context(object):
     """What a function may know of its invocation."""
-    __slots__ = ('activation', 'deadline', 'function', 'namespace', 'version', 'memory', 'cause')
+    __slots__ = ('activation', 'deadline', 'function', 'namespace', 'version', 'memory', 'content_type')
 
     def __init__(self, activation, deadline, start):
         self.activation = activation
+        self.content_type = ''  # of an event that is neither JSON nor an HTTP request
         self.deadline = deadline
         self.function = start['name']
         self.namespace = start['namespace']
@@ -141,11 +143,13 @@ class Worker(object):
         activation = body[9:at].decode()
         size, = LENGTH(body, at)
         at += 4
-        http = None
+        context, http = Context(activation, deadline, self.start), None
         if size:
             http = json.loads(body[at:at + size].decode('utf-8'))
             at += size
-        return Context(activation, deadline, self.start), http, body[at:]
+            if 'method' not in http:
+                context.content_type, http = http['contentType'], None
+        return context, http, body[at:]
 
     def answer(self, sequence, result, http):
         """Sends what a handler returned."""
@@ -365,9 +369,37 @@ def warm_up(shims):
     os.close(sink)
 
 
+FIRST = frozenset(sys.builtin_module_names + (
+    '__main__', '_collections_abc', '_sitebuiltins', 'abc', 'codecs', 'encodings', 'genericpath', 'importlib', 'io',
+    'ntpath', 'os', 'posixpath', 'runpy', 'site', 'stat', 'zipimport'))
+
+
+def make_way(handler):
+    """Forgets modules that were imported for all where the code has ones of the
+    same name, but for those that no code can replace: every interpreter begins
+    with them. The handler's own file is found in any case, and its name is left
+    to others."""
+    for entry in os.listdir(code):
+        name, _, end = entry.partition('.')
+        if name not in sys.modules or name in FIRST or end == 'py' and name == handler:
+            continue
+        if end == 'py' or end.endswith('.so') or not end and os.path.exists(os.path.join(code, name, '__init__.py')):
+            for other in list(sys.modules):
+                if other == name or other.startswith(name + '.'):
+                    del sys.modules[other]
+
+
 def become(start, source, sink):
     """Becomes an instance of the function that start names. Never returns."""
     global code
+    mode = start['mode']
+    if mode == 'worker':
+        shim = __import__('shim_' + start['shim'])
+        if start['concurrency'] > 1:
+            import concurrent_worker
+    sys.path[:] = [folder for folder in sys.path if os.path.join(folder, '') != OWN]
+    for name in ('worker', 'concurrent_worker', 'shim_native', 'shim_openwhisk'):
+        sys.modules.pop(name, None)
     code = start['code']
     os.environ.clear()
     os.environ.update(start['env'])
@@ -383,7 +415,7 @@ def become(start, source, sink):
         sys.meta_path.append(Client)
     sys.dont_write_bytecode = True
     reseed()
-    mode = start['mode']
+    make_way(start['handler'].rpartition('.')[0] if mode == 'worker' else '')
     if mode != 'worker':
         if mode == 'once':
             os.dup2(source, 0)
@@ -395,7 +427,6 @@ def become(start, source, sink):
     reopen()
     pipe = Pipe(source, sink)
     try:
-        shim = __import__('shim_' + start['shim'])
         handle = shim.load(start)
     except SystemExit as e:
         leave(e)
@@ -405,7 +436,6 @@ def become(start, source, sink):
         os._exit(0)
     flush()
     if start['concurrency'] > 1:
-        import concurrent_worker
         concurrent_worker.serve(start, pipe, handle)
     pipe.send('R', 0, b'')
     Worker(start, pipe, handle).serve()

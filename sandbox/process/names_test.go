@@ -1,0 +1,97 @@
+package process_test
+
+import (
+	"testing"
+
+	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/contract/stdio"
+	"github.com/rouse-run/rouse/sandbox/process"
+)
+
+// Files of a function may have any name: also that of a module that the
+// interpreter has imported ahead, or of one of the platform's own.
+func TestCodeHasTheNamesItLikes(t *testing.T) { each(t, testCodeHasTheNamesItLikes) }
+
+func testCodeHasTheNamesItLikes(t *testing.T, d *process.Driver) {
+	// A handler is found by its file, and leaves what others import alone.
+	for _, name := range []string{"time", "sys", "site", "os", "abc", "types", "json", "email", "queue", "token", "select", "secrets", "worker", "shim_native", "zygote", "warm"} {
+		t.Run("handler "+name, func(t *testing.T) {
+			h := boot(t, d, rouse.Function{Runtime: "python3", Handler: name + ".main"}, map[string]string{name + ".py": `
+import dataclasses, email.message, json, os, queue, smtplib, time
+@dataclasses.dataclass
+class Item:
+    name: 'str'
+def main(event):
+    time.time(), queue.Queue(), email.message.Message(), os.getpid()
+    return json.loads(json.dumps([Item(event).name, 'mine']))
+`})
+			h.expect(t, "x", `["x","mine"]`)
+		})
+	}
+	// What the code imports is its own, as where Python is started with it.
+	helpers := map[string]string{"main.py": `
+import queue, random, secrets, worker, shim_native, warm, concurrent_worker, email, email.deep
+def main(event=None):
+    return [m.mine for m in (queue, random, secrets, worker, shim_native, warm, concurrent_worker, email, email.deep)]
+if __name__ == '__main__':
+    print(*main())
+`, "email/__init__.py": "mine = 8\n", "email/deep.py": "mine = 9\n", "json/data.json": "{}"}
+	for i, name := range []string{"queue", "random", "secrets", "worker", "shim_native", "warm", "concurrent_worker"} {
+		helpers[name+".py"] = "mine = " + string(rune('1'+i)) + "\n"
+	}
+	for _, concurrency := range []int{1, 2} {
+		f := rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Concurrency: concurrency}}
+		boot(t, d, f, helpers).expect(t, nil, "[1,2,3,4,5,6,7,8,9]")
+	}
+	h := under(t, d, stdio.Contract{}, rouse.Function{Runtime: "python3", Handler: "main.py", Contract: "stdio"}, code(t, helpers))
+	a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id"})
+	if err != nil || string(a.Result) != "1 2 3 4 5 6 7 8 9\n" {
+		t.Errorf("%v %+v %s\n%s", err, a, a.Result, h.printed())
+	}
+	// And the platform's own modules are nobody's.
+	none := boot(t, d, rouse.Function{Runtime: "python3", Handler: "main.main"}, map[string]string{"main.py": `
+import importlib
+def main(event):
+    found = []
+    for name in ('worker', 'shim_native', 'concurrent_worker', 'zygote', 'warm'):
+        try:
+            found.append(importlib.import_module(name).__name__)
+        except ImportError:
+            pass
+    return found
+`})
+	none.expect(t, nil, "[]")
+}
+
+// An event that is not JSON is a string where it is text, and bytes elsewhere.
+func TestEventsThatAreNotJSON(t *testing.T) { each(t, testEventsThatAreNotJSON) }
+
+func testEventsThatAreNotJSON(t *testing.T, d *process.Driver) {
+	for runtime, files := range map[string]map[string]string{
+		"python3": {"main.py": "def main(event, context):\n    return [type(event).__name__, event if isinstance(event, str) else list(event), context.content_type]\n"},
+		"nodejs": {"main.js": `exports.main = (event, context) =>
+  [typeof event === 'string' ? 'str' : Buffer.isBuffer(event) ? 'bytes' : typeof event, typeof event === 'string' ? event : [...event], context.contentType]`},
+	} {
+		h := boot(t, d, rouse.Function{Runtime: runtime, Handler: "main.main"}, files)
+		for _, c := range []struct{ contentType, data, want string }{
+			{"text/plain", "hé 1", `["str","hé 1","text/plain"]`},
+			{"text/csv; charset=utf-8", "1,2", `["str","1,2","text/csv; charset=utf-8"]`},
+			{"text/plain", "\xff", `["bytes",[255],"text/plain"]`},
+			{"image/png", "\x89P", `["bytes",[137,80],"image/png"]`},
+			{"image/png", "", `["bytes",[],"image/png"]`},
+			{"application/json; charset=utf-8", "[1]", ""},
+			{"application/ld+json", "[2]", ""},
+			{"", "[3]", ""},
+		} {
+			want := c.want
+			if want == "" {
+				kind := map[string]string{"python3": "list", "nodejs": "object"}[runtime]
+				want = `["` + kind + `",` + c.data + `,""]`
+			}
+			a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Event: rouse.Event{ContentType: c.contentType, Data: []byte(c.data)}})
+			if err != nil || string(a.Result) != want {
+				t.Errorf("%s of %s: %v %s %v, not %s", runtime, c.contentType, err, a.Result, a.Failure, want)
+			}
+		}
+	}
+}
