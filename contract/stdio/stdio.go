@@ -142,7 +142,7 @@ func (o *output) recycle() {
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil && o.size+int64(len(b)) > o.limit {
+	if o.err == nil && o.event.Reply == nil && o.size+int64(len(b)) > o.limit { // what streams is not held
 		o.err = errTooLarge
 	}
 	if o.err == nil {

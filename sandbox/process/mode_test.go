@@ -226,6 +226,7 @@ def main(event, context):
     if path == '/json': return {'query': event['query'], 'header': event['headers']['x-a'], 'body': event['body'], 'method': event['method']}
     if path == '/made': return {'status': 201, 'headers': {'X-B': 'c', 'Set-Cookie': ['a=1', 'b=2']}, 'body': 'made'}
     if path == '/binary': return {'status': 200, 'body': event['body'] + str(event['isBase64Encoded'])}
+    if path == '/lies': return {'status': 200, 'headers': {'content-length': '1'}, 'body': 'xyz'}
     if path == '/stream': return {'status': 200, 'headers': {'Content-Type': 'text/csv'}, 'body': (str(i) for i in range(3))}
 `}},
 		"node": {"nodejs", map[string]string{"main.js": `
@@ -236,6 +237,7 @@ exports.main = (event, context) => {
   if (path === '/json') return { query: event.query, header: event.headers['x-a'], body: event.body, method: event.method }
   if (path === '/made') return { status: 201, headers: { 'X-B': 'c', 'Set-Cookie': ['a=1', 'b=2'] }, body: 'made' }
   if (path === '/binary') return { status: 200, body: event.body + (event.isBase64Encoded ? 'True' : 'False') }
+  if (path === '/lies') return { status: 200, headers: { 'content-length': '1' }, body: 'xyz' }
   if (path === '/stream') return { status: 200, headers: { 'Content-Type': 'text/csv' }, body: [0, 1, 2].map(String)[Symbol.iterator]() }
 }`}},
 	} {
@@ -251,6 +253,7 @@ exports.main = (event, context) => {
 				{"/made", "", "made", "text/plain; charset=utf-8", 201},
 				{"/binary", "\xff\xfe", "//4=True", "text/plain; charset=utf-8", 200},
 				{"/stream", "", "012", "text/csv", 200},
+				{"/lies", "", "xyz", "text/plain; charset=utf-8", 200},
 				{"/none", "", "null", "application/json", 200},
 			} {
 				r := &reply{}
@@ -263,6 +266,9 @@ exports.main = (event, context) => {
 					t.Errorf("%s: %v", c.path, r.header)
 				}
 				if c.path == "/made" && (len(r.header["Set-Cookie"]) != 2 || r.header["X-B"][0] != "c") {
+					t.Errorf("%v", r.header)
+				}
+				if c.path == "/lies" && (len(r.header) != 2 || r.header["Content-Length"][0] != "3") {
 					t.Errorf("%v", r.header)
 				}
 				if c.path == "/stream" && r.writes != 3 {

@@ -210,6 +210,8 @@ class Worker {
       fallback(headers, 'application/json')
     }
     this.bounded(body)
+    for (const k of Object.keys(headers)) if (k.toLowerCase() === 'content-length') delete headers[k] // it may lie
+    headers['Content-Length'] = String(body.length)
     send('H', sequence, encode({ status, headers }, 1 << 20))
     if (body.length) send('C', sequence, Buffer.from(body))
     send('Z', sequence)

@@ -192,6 +192,9 @@ class Worker(object):
             self.default(headers, 'application/json')
         if len(body) > self.limit:
             raise TooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
+        for name in [k for k in headers if k.lower() == 'content-length']:
+            del headers[name]  # it may lie
+        headers['Content-Length'] = str(len(body))
         self.pipe.send('H', sequence, encode({'status': status, 'headers': headers}, 1 << 20))
         if body:
             self.pipe.send('C', sequence, bytes(body))
