@@ -15,6 +15,7 @@ type Meta interface {
 
 	// List returns documents of one kind and namespace by name: at most limit
 	// (0 is all) whose name begins with prefix and sorts, by bytes, after "after".
+	// Those of all namespaces come by namespace and name.
 	List(ctx context.Context, q DocQuery) ([]Doc, error)
 
 	// Apply makes all changes or none. Errors: Conflict where a revision is not
@@ -34,6 +35,7 @@ type Doc struct {
 type DocQuery struct {
 	Kind      string
 	Namespace Namespace
+	All       bool // of all namespaces; Namespace, Prefix and After then say nothing
 	Prefix    string
 	After     string
 	Limit     int

@@ -63,12 +63,7 @@ func (m *Meta) Get(ctx context.Context, kind string, r rouse.Ref) (d rouse.Doc, 
 // List implements rouse.Meta. It returns what it could read beside the Error of
 // what it could not.
 func (m *Meta) List(ctx context.Context, q rouse.DocQuery) ([]rouse.Doc, error) {
-	in := folder(q.Kind, q.Namespace)
-	s := rouse.Span{From: tuple.Prefix(in, q.Prefix), Limit: max(q.Limit, 0)}
-	s.To = tuple.After(s.From)
-	if after := append(tuple.String(in, q.After), 0); bytes.Compare(after, s.From) > 0 {
-		s.From = after
-	}
+	s := span(q)
 	var docs []rouse.Doc
 	var bad []error
 	err := m.keys.View(ctx, func(t rouse.KeyReader) error {
@@ -78,11 +73,10 @@ func (m *Meta) List(ctx context.Context, q rouse.DocQuery) ([]rouse.Doc, error) 
 			return err
 		}
 		for _, p := range pairs {
-			name, _, err := tuple.ReadString(p.Key[len(in):])
+			r, err := refOf(q.Kind, p.Key)
 			if err != nil {
-				return fmt.Errorf("read the key %x: %w", p.Key, err)
+				return err
 			}
-			r := rouse.Ref{Namespace: q.Namespace, Name: string(name)}
 			if p.Value == nil {
 				bad = append(bad, damaged(q.Kind, r))
 				continue
@@ -97,6 +91,33 @@ func (m *Meta) List(ctx context.Context, q rouse.DocQuery) ([]rouse.Doc, error) 
 		return nil
 	})
 	return docs, errors.Join(append(bad, err)...)
+}
+
+// span is where the documents are that a query picks.
+func span(q rouse.DocQuery) rouse.Span {
+	if q.All {
+		all := tuple.String(nil, q.Kind)
+		return rouse.Span{From: all, To: tuple.After(all), Limit: max(q.Limit, 0)}
+	}
+	in := folder(q.Kind, q.Namespace)
+	s := rouse.Span{From: tuple.Prefix(in, q.Prefix), Limit: max(q.Limit, 0)}
+	s.To = tuple.After(s.From)
+	if after := append(tuple.String(in, q.After), 0); bytes.Compare(after, s.From) > 0 {
+		s.From = after
+	}
+	return s
+}
+
+// refOf reads the key of a document of a kind.
+func refOf(kind string, key []byte) (rouse.Ref, error) {
+	ns, rest, err := tuple.ReadString(key[len(tuple.String(nil, kind)):])
+	if err == nil {
+		var name []byte
+		if name, _, err = tuple.ReadString(rest); err == nil {
+			return rouse.Ref{Namespace: rouse.Namespace(ns), Name: string(name)}, nil
+		}
+	}
+	return rouse.Ref{}, fmt.Errorf("read the key %x: %w", key, err)
 }
 
 // Apply implements rouse.Meta.

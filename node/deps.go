@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/bundle"
@@ -11,6 +13,9 @@ import (
 	"github.com/rouse-run/rouse/registry"
 	"github.com/rouse-run/rouse/sandbox/process"
 )
+
+// building begins the name of a folder that is not done.
+const building = "building-"
 
 // A deps keeps folders of installed packages by what was asked for. It
 // implements registry.Builder.
@@ -24,7 +29,7 @@ func openDeps(dir string, d *process.Driver) (*deps, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "building-*"))
+	left, err := filepath.Glob(filepath.Join(dir, building+"*"))
 	if err != nil {
 		return nil, err
 	}
@@ -39,21 +44,43 @@ func openDeps(dir string, d *process.Driver) (*deps, error) {
 // Dir implements registry.Builder.
 func (d *deps) Dir(key rouse.Digest) (string, bool) {
 	dir := filepath.Join(d.dir, string(key))
-	_, err := os.Stat(dir)
-	return dir, err == nil
+	now := time.Now()
+	return dir, os.Chtimes(dir, now, now) == nil // which says when it was last wanted
+}
+
+// Trim implements registry.Builder.
+func (d *deps) Trim(ctx context.Context, needed func(rouse.Digest) bool, age time.Duration) error {
+	folders, err := os.ReadDir(d.dir)
+	for _, f := range folders {
+		info, err := f.Info()
+		if err != nil || needed(rouse.Digest(f.Name())) || strings.HasPrefix(f.Name(), building) || time.Since(info.ModTime()) < age {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(d.dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // Build implements registry.Builder.
 func (d *deps) Build(ctx context.Context, s registry.BuildSpec, progress func(string)) error {
-	tmp, err := os.MkdirTemp(d.dir, "building-")
+	tmp, err := os.MkdirTemp(d.dir, building)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if err := d.driver.Install(ctx, s.Runtime.Name, s.Code, tmp, progress); err != nil {
+	if err := d.driver.Install(ctx, process.Installation{Runtime: s.Runtime.Name, Code: s.Code, Own: s.Own, Out: tmp, Progress: progress}); err != nil {
 		return err
 	}
-	return os.Rename(tmp, filepath.Join(d.dir, string(s.Key)))
+	err = os.Rename(tmp, filepath.Join(d.dir, string(s.Key)))
+	if _, ok := d.Dir(s.Key); ok {
+		return nil // maybe by another who was first
+	}
+	return err
 }
 
 // fetch finds the folders of a function's code and dependencies.

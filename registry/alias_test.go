@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -146,16 +149,22 @@ func TestSweep(t *testing.T) {
 
 // A builder makes empty folders and counts.
 type builder struct {
-	dir    string
-	builds atomic.Int64
-	err    error
-	hold   chan struct{} // where not nil, a build waits for it
+	dir     string
+	builds  atomic.Int64
+	stopped atomic.Int64
+	err     error
+	hold    chan struct{} // where not nil, a build waits for it
 }
 
-func (b *builder) Build(_ context.Context, s BuildSpec, progress func(string)) error {
+func (b *builder) Build(ctx context.Context, s BuildSpec, progress func(string)) error {
 	b.builds.Add(1)
 	if b.hold != nil {
-		<-b.hold
+		select {
+		case <-b.hold:
+		case <-ctx.Done():
+			b.stopped.Add(1)
+			return ctx.Err()
+		}
 	}
 	progress("installing")
 	if b.err != nil {
@@ -171,6 +180,90 @@ func (b *builder) Dir(key rouse.Digest) (string, bool) {
 	dir := filepath.Join(b.dir, string(key))
 	_, err := os.Stat(dir)
 	return dir, err == nil
+}
+
+// Trim implements Builder: it forgets the ages.
+func (b *builder) Trim(_ context.Context, needed func(rouse.Digest) bool, _ time.Duration) error {
+	folders, err := os.ReadDir(b.dir)
+	for _, f := range folders {
+		if !needed(rouse.Digest(f.Name())) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(b.dir, f.Name())))
+		}
+	}
+	return err
+}
+
+func TestDependenciesThatNobodyNeedsAreRemoved(t *testing.T) {
+	b := &builder{dir: t.TempDir()}
+	p := open(t, func(c *Config) { c.Builder = b })
+	kept := p.mustDeploy(t, rouse.Function{Ref: rouse.Ref{Namespace: "other", Name: "kept"}}, "main.py", "", "requirements.txt", "a").Deps
+	gone := p.mustDeploy(t, rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "gone"}}, "main.py", "", "requirements.txt", "b").Deps
+	if err := p.Remove(t.Context(), rouse.Ref{Namespace: "default", Name: "gone"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Sweep(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := b.Dir(kept); !ok {
+		t.Error("what a function needs was removed")
+	}
+	if _, ok := b.Dir(gone); ok {
+		t.Error("what no function needs is still there")
+	}
+}
+
+// A build ends when the last who waits for it has left, not when the first has.
+func TestABuildThatNobodyWaitsForIsStopped(t *testing.T) {
+	b := &builder{dir: t.TempDir(), hold: make(chan struct{})}
+	p := open(t, func(c *Config) { c.Builder = b })
+	deploy := func(name string) (leave func(), left chan error) {
+		ctx, leave := context.WithCancel(t.Context())
+		left = make(chan error, 1)
+		f := rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: name}}
+		go func() {
+			_, err := p.Deploy(ctx, f, bytes.NewReader(zipped(t, "main.py", name, "requirements.txt", "flask")), nil)
+			left <- err
+		}()
+		return leave, left
+	}
+	waiting := func(n int) bool {
+		p.builds.mu.Lock()
+		defer p.builds.mu.Unlock()
+		for _, r := range p.builds.running {
+			return r.waiting == n
+		}
+		return n == 0
+	}
+	until := func(n int) {
+		t.Helper()
+		for !waiting(n) {
+			runtime.Gosched()
+		}
+	}
+	leave1, left1 := deploy("f1")
+	until(1)
+	leave2, left2 := deploy("f2")
+	until(2)
+	leave1()
+	if err := <-left1; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	until(1)
+	if b.stopped.Load() != 0 {
+		t.Error("it was stopped while somebody waited")
+	}
+	leave2()
+	if err := <-left2; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	until(0)
+	for b.stopped.Load() != 1 {
+		runtime.Gosched()
+	}
+	close(b.hold)
+	if b.builds.Load() != 1 || p.mustDeploy(t, rouse.Function{}, "main.py", "", "requirements.txt", "flask").Deps == "" {
+		t.Errorf("%d builds", b.builds.Load())
+	}
 }
 
 func TestDependenciesAreBuiltOnce(t *testing.T) {

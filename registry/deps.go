@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/rouse-run/rouse"
 )
@@ -18,9 +19,9 @@ import (
 // maxLock bounds the files that say which dependencies are needed.
 const maxLock = 16 << 20
 
-// local matches what names files of the bundle itself: their content decides,
-// too, what is built.
-var local = regexp.MustCompile(`(?m)^\s*(-r|-c|-e|--requirement|--constraint|--editable|\.|/)|file:|link:|workspace:`)
+// local matches what names files of the bundle itself, and npm's scripts, which
+// may: their content decides, too, what is built.
+var local = regexp.MustCompile(`(?m)^\s*(-r|-c|-e|--requirement|--constraint|--editable|\.|/)|file:|link:|workspace:|"(preinstall|install|postinstall|prepublish|preprepare|prepare|postprepare)":`)
 
 // locks are the files that pin what package.json asks for.
 var locks = []string{"package-lock.json", "npm-shrinkwrap.json"}
@@ -28,7 +29,7 @@ var locks = []string{"package-lock.json", "npm-shrinkwrap.json"}
 // dependencies has built what the bundle asks for, once for all that ask for
 // the same.
 func (d *deploy) dependencies(ctx context.Context) error {
-	key, err := d.lock()
+	key, own, err := d.lock()
 	if err != nil || key == "" {
 		return err
 	}
@@ -40,18 +41,14 @@ func (d *deploy) dependencies(ctx context.Context) error {
 		return nil
 	}
 	d.progress("building dependencies")
-	// A build goes on where the one who asked for it first leaves: others wait for it.
-	_, err, _ = d.builds.Do(string(key), func() (any, error) {
+	spec := BuildSpec{Runtime: d.runtime, Family: d.runtime.Family, Code: d.dir, Own: own, Key: key}
+	err = d.builds.do(ctx, key, func(ctx context.Context) error {
 		if _, ok := d.cfg.Builder.Dir(key); ok {
-			return nil, nil // built since we looked
+			return nil // built since we looked
 		}
-		spec := BuildSpec{Runtime: d.runtime, Family: d.runtime.Family, Code: d.dir, Key: key}
-		return nil, d.cfg.Builder.Build(context.WithoutCancel(ctx), spec, d.progress)
+		return d.cfg.Builder.Build(ctx, spec, d.progress)
 	})
 	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	dir, ok := d.cfg.Builder.Dir(key)
@@ -62,10 +59,66 @@ func (d *deploy) dependencies(ctx context.Context) error {
 	return nil
 }
 
-// lock returns the key of what is to be built, "" where nothing is.
-func (d *deploy) lock() (rouse.Digest, error) {
+// builds are those that run, by key: many who want the same wait for one.
+type builds struct {
+	mu      sync.Mutex
+	running map[rouse.Digest]*build // guarded by mu
+}
+
+type build struct {
+	waiting int // guarded by builds.mu
+	stop    context.CancelFunc
+	done    chan struct{}
+	err     error // once done
+}
+
+// do has f run once for all who ask for the same key meanwhile. It goes on where
+// the first of them leaves, and is stopped when all have left.
+func (b *builds) do(ctx context.Context, key rouse.Digest, f func(context.Context) error) error {
+	b.mu.Lock()
+	r := b.running[key]
+	if r == nil {
+		run, stop := context.WithCancel(context.WithoutCancel(ctx))
+		r = &build{stop: stop, done: make(chan struct{})}
+		if b.running == nil {
+			b.running = map[rouse.Digest]*build{}
+		}
+		b.running[key] = r
+		go func() {
+			defer close(r.done)
+			defer stop()
+			r.err = f(run)
+			b.leave(key, r, true)
+		}()
+	}
+	r.waiting++
+	b.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		b.leave(key, r, false)
+		return ctx.Err()
+	}
+}
+
+// leave forgets a build that is done, or that nobody waits for any more.
+func (b *builds) leave(key rouse.Digest, r *build, done bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !done {
+		r.waiting--
+	}
+	if (done || r.waiting == 0) && b.running[key] == r {
+		delete(b.running, key)
+		r.stop()
+	}
+}
+
+// lock returns the key of what is to be built, "" where nothing is, and whether
+// files of the code are part of it.
+func (d *deploy) lock() (key rouse.Digest, own bool, err error) {
 	var asked string
-	var err error
 	switch d.runtime.Family {
 	case familyPython:
 		asked, err = d.requirements()
@@ -73,17 +126,17 @@ func (d *deploy) lock() (rouse.Digest, error) {
 		asked, err = d.packages()
 	}
 	if err != nil || asked == "" {
-		return "", err
+		return "", false, err
 	}
 	sum := sha256.New()
 	// Lengths keep the parts apart.
 	for _, part := range []string{d.runtime.Family, d.runtime.Name, d.runtime.Version, asked} {
 		fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
-	if local.MatchString(asked) {
+	if own = local.MatchString(asked); own {
 		fmt.Fprint(sum, d.f.Code)
 	}
-	return rouse.Digest(hex.EncodeToString(sum.Sum(nil))), nil
+	return rouse.Digest(hex.EncodeToString(sum.Sum(nil))), own, nil
 }
 
 func (d *deploy) text(name string) (string, error) {

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/bundle"
 )
@@ -43,6 +41,10 @@ type Builder interface {
 
 	// Dir returns the folder that was built for key, false where there is none.
 	Dir(key rouse.Digest) (string, bool)
+
+	// Trim removes the folders that are not needed and that Dir has not returned
+	// for at least age.
+	Trim(ctx context.Context, needed func(key rouse.Digest) bool, age time.Duration) error
 }
 
 // A BuildSpec says which dependencies are needed.
@@ -50,6 +52,7 @@ type BuildSpec struct {
 	Runtime rouse.Runtime
 	Family  string       // "python": Code has a requirements.txt; "node": a package.json
 	Code    string       // the unpacked bundle, read-only
+	Own     bool         // folders of Code are part of it, or its scripts: no other code shares it
 	Key     rouse.Digest // the same for what may share one folder
 }
 
@@ -63,7 +66,7 @@ var standard = rouse.Limits{
 type Registry struct {
 	cfg     Config
 	known   *known
-	builds  singleflight.Group
+	builds  builds
 	storing sync.RWMutex // read-held while a deploy stores code; held while code is swept
 }
 
@@ -168,9 +171,9 @@ func retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// Sweep removes the code that no version has needed for at least age: what
-// deploys that went wrong left, and what belonged to removed functions. It
-// returns how many blobs it removed.
+// Sweep removes the code and the dependencies that no version has needed for at
+// least age: what deploys that went wrong left, and what belonged to removed
+// functions. It returns how many blobs it removed.
 func (g *Registry) Sweep(ctx context.Context, age time.Duration) (int, error) {
 	docs, err := g.cfg.Meta.List(ctx, rouse.DocQuery{Kind: kindCode})
 	if err != nil {
@@ -193,7 +196,27 @@ func (g *Registry) Sweep(ctx context.Context, age time.Duration) (int, error) {
 			n++
 		}
 	}
-	return n, nil
+	return n, g.trimDeps(ctx, age)
+}
+
+// trimDeps removes dependencies of which no version says that it has them.
+func (g *Registry) trimDeps(ctx context.Context, age time.Duration) error {
+	if g.cfg.Builder == nil {
+		return nil
+	}
+	docs, err := g.cfg.Meta.List(ctx, rouse.DocQuery{Kind: kindVersion, All: true})
+	if err != nil {
+		return err
+	}
+	versions, err := decode[rouse.Function](docs)
+	if err != nil {
+		return err
+	}
+	needed := map[rouse.Digest]bool{}
+	for _, f := range versions {
+		needed[f.Deps] = true
+	}
+	return g.cfg.Builder.Trim(ctx, func(key rouse.Digest) bool { return needed[key] }, age)
 }
 
 // sweep removes the blob before its document: a crash in between leaves a

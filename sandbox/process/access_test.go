@@ -324,7 +324,7 @@ export const main = async () => [rouse.bucket === bucket, JSON.parse(await bucke
 // lead it elsewhere.
 func TestInstalledPackagesHaveTheClient(t *testing.T) {
 	d, out := drivers[process.Namespaces], t.TempDir()
-	if err := d.Install(t.Context(), "nodejs", code(t, map[string]string{"package.json": `{"dependencies":{"is-number":"7.0.0"}}`}), out, nil); err != nil {
+	if err := d.Install(t.Context(), process.Installation{Runtime: "nodejs", Code: code(t, map[string]string{"package.json": `{"dependencies":{"is-number":"7.0.0"}}`}), Out: out}); err != nil {
 		t.Fatal(err)
 	}
 	h, f, p := &house{}, function(rouse.Function{Runtime: "nodejs", Handler: "main.main"}), newPlatform("p")
@@ -343,7 +343,7 @@ func TestInstalledPackagesHaveTheClient(t *testing.T) {
 	elsewhere := t.TempDir()
 	evil := fmt.Sprintf(`{"dependencies":{"is-number":"7.0.0"},"scripts":{"postinstall":"rm -rf node_modules && ln -s %s node_modules"}}`, elsewhere)
 	out = t.TempDir()
-	if err := d.Install(t.Context(), "nodejs", code(t, map[string]string{"package.json": evil}), out, nil); err != nil {
+	if err := d.Install(t.Context(), process.Installation{Runtime: "nodejs", Code: code(t, map[string]string{"package.json": evil}), Out: out}); err != nil {
 		t.Fatal(err)
 	}
 	if to, err := os.Readlink(filepath.Join(out, "node_modules")); err != nil || to != elsewhere {

@@ -31,6 +31,7 @@ type Config struct {
 	Shims     map[string]Shim // by contract: what workers load for it
 	Client    Client          // what code imports to use the platform
 	Spares    int             // sandboxes kept ready of each kind in use; 0 is 2
+	MaxDeps   int64           // bytes of disk that an installation or a compilation may leave; 0 is 8 GB
 	Log       *slog.Logger    // nil is none
 }
 

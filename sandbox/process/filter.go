@@ -3,6 +3,7 @@ package process
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"golang.org/x/net/bpf"
@@ -53,6 +54,13 @@ var conditions = []condition{
 
 // functionFilter is the seccomp program of code in a sandbox: an allow-list.
 func functionFilter() []byte { return assemble(slices.Concat(calls, archCalls), conditions) }
+
+// jobFilter is that of a job, which writes to the host's disk: it fills it no
+// faster than it writes.
+func jobFilter() []byte {
+	never := condition{unix.SYS_FALLOCATE, []argument{{index: 1, values: []uint32{math.MaxUint32}}}, unix.EOPNOTSUPP} // a mode that there is not
+	return assemble(slices.Concat(calls, archCalls), append(slices.Clone(conditions), never))
+}
 
 // zygoteFilter is that of a zygote, which besides makes its children's
 // namespaces, mounts and identities.

@@ -6,33 +6,36 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/sandbox/process/stage"
 )
 
-// Bounds of an installation.
-const (
-	installMemory = 4 << 30
-	installTmp    = 2 << 30
-	installTime   = 15 * time.Minute
-)
+// installTime is how long an installation may take.
+const installTime = 15 * time.Minute
 
 // passed are the beginnings of names of environment variables that tell a
 // package manager about the host's network: mirrors, proxies, certificates.
 var passed = []string{"PIP_", "NPM_CONFIG_", "npm_config_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 	"no_proxy", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
 
-// Install installs what code's requirements.txt (Python) or package.json (Node)
-// asks for into the empty host folder out, in a sandbox with network. Packages
-// run code of their own when they are installed, so it is no more trusted than
-// a function. Progress gets the package manager's lines. Errors: Invalid with
-// what the package manager said.
-func (d *Driver) Install(ctx context.Context, runtime, code, out string, progress func(string)) error {
-	rt, err := d.runtime(runtime)
+// An Installation is a set of packages to be installed.
+type Installation struct {
+	Runtime  string       // name of one
+	Code     string       // host folder with a requirements.txt (Python) or package.json (Node)
+	Own      bool         // folders of Code, or its scripts, are part of it
+	Out      string       // host folder to be filled, which is empty
+	Progress func(string) // gets the package manager's lines; may be nil
+}
+
+// Install installs packages in a sandbox with network. They run code of their
+// own when they are installed, so it is no more trusted than a function. Errors:
+// Invalid with what the package manager said.
+func (d *Driver) Install(ctx context.Context, in Installation) error {
+	rt, err := d.runtime(in.Runtime)
 	if err != nil {
 		return err
 	}
@@ -46,8 +49,8 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 			binds = append(binds, bind{from: config, to: config})
 		}
 	}
-	j := job{what: "install dependencies", binds: binds, code: code, out: out, args: installer(rt, code), env: installEnv(rt), limit: installTime, network: true}
-	said, failure, err := d.work(ctx, j, progress)
+	j := job{what: "install dependencies", binds: binds, code: in.Code, out: in.Out, args: installer(rt, in), env: installEnv(rt), limit: installTime, network: true}
+	said, failure, err := d.work(ctx, j, in.Progress)
 	if err != nil {
 		return err
 	}
@@ -55,94 +58,41 @@ func (d *Driver) Install(ctx context.Context, runtime, code, out string, progres
 		return rouse.Errorf(rouse.Invalid, j.what, "", "%s", said.explain(rt, failure))
 	}
 	if rt.Family == "node" {
-		if err := d.Client.join(out); err != nil {
+		if err := d.Client.join(in.Out); err != nil {
 			return err
 		}
 	}
-	return settle(out)
+	return settle(in.Out)
 }
 
-// A job is a program of the host that works on foreign files, in a sandbox of
-// its own, when something is deployed.
-type job struct {
-	what    string // for errors
-	binds   []bind
-	code    string // host folder that it reads as /fn
-	out     string // host folder that it fills as /out
-	args    []string
-	env     []string
-	limit   time.Duration
-	network bool
-}
-
-// work runs a job to its end. It returns what was said, and how the job failed,
-// where it did.
-func (d *Driver) work(ctx context.Context, j job, progress func(string)) (*transcript, *rouse.Failure, error) {
-	r, err := d.newProgramRoom(append(j.binds, bind{from: j.out, to: "/out", writable: true})...)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer r.close()
-	if err := os.Chown(j.out, firstUser+r.user, firstUser+r.user); err != nil {
-		return nil, nil, err
-	}
-	if err := r.walls.limit(r, rouse.Limits{Memory: installMemory, Processes: 1024}); err != nil {
-		return nil, nil, err
-	}
-	if j.network {
-		var n *network
-		err := r.inside(func() (err error) {
-			n, err = newNetwork(d.log)
-			return err
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		defer n.close()
-		n.serve()
-	}
-	said := &transcript{progress: progress}
-	r.stdout.listen(said.line)
-	r.stderr.listen(said.line)
-	fd, err := detach(j.code, readOnly)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := r.start(stage.Start{Args: j.args, Env: j.env, Dir: "/out", Tmp: installTmp, Mounts: []string{"/fn"}}, []int{fd}); err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, j.limit)
-	defer cancel()
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return nil, nil, rouse.Errorf(rouse.Invalid, j.what, "", "not done within %v; last it said: %s", j.limit, said.tail())
-	}
-	r.stdout.drain()
-	r.stderr.drain()
-	if r.exit != (rouse.Exit{}) {
-		_, failure := r.exit.Failure()
-		return said, failure, nil
-	}
-	return said, nil, nil
-}
-
-// installer is the command that installs what is asked for in /fn to /out.
-func installer(rt rouse.Runtime, code string) []string {
+// installer is the command that installs what is asked for in /fn to /out. Where
+// folders of the code are part of it the packages are built in a copy: /fn can't
+// be written to.
+func installer(rt rouse.Runtime, in Installation) []string {
 	if rt.Family == "python" {
-		return []string{rt.Path, "-m", "pip", "install", "--no-input", "--no-warn-script-location", "--root-user-action=ignore",
-			"--progress-bar=off", "--target", "/out", "-r", "/fn/requirements.txt"}
+		// Other options than those of old versions of pip go by the environment.
+		pip := []string{"-m", "pip", "install", "--no-input", "--no-warn-script-location", "--progress-bar=off", "--target", "/out", "-r"}
+		if !in.Own {
+			return slices.Concat([]string{rt.Path}, pip, []string{"/fn/requirements.txt"})
+		}
+		if rt.Name != "python2.7" {
+			pip = append([]string{"-I"}, pip...) // or pip would import what the code has
+		}
+		return slices.Concat([]string{"/bin/sh", "-ec", `cp -r /fn /tmp/fn; cd /tmp/fn; exec "$@"`, "sh", rt.Path}, pip, []string{"requirements.txt"})
 	}
-	install := "install"
-	if _, err := os.Stat(filepath.Join(code, "package-lock.json")); err == nil {
+	install, files := "install", "/fn/package*.json"
+	if _, err := os.Stat(filepath.Join(in.Code, "package-lock.json")); err == nil {
 		install = "ci"
 	}
-	return []string{"/bin/sh", "-ec", "cp /fn/package*.json /out; exec npm " + install + " --omit=dev --no-audit --no-fund --no-update-notifier"}
+	if in.Own {
+		files = "-r /fn/."
+	}
+	return []string{"/bin/sh", "-ec", "cp " + files + " /out; exec npm " + install + " --omit=dev --no-audit --no-fund --no-update-notifier"}
 }
 
 func installEnv(rt rouse.Runtime) []string {
 	env := []string{"PATH=" + filepath.Dir(rt.Path) + ":/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8",
-		"PIP_NO_CACHE_DIR=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "npm_config_cache=/tmp/npm"}
+		"PIP_NO_CACHE_DIR=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_ROOT_USER_ACTION=ignore", "npm_config_cache=/tmp/npm"}
 	for _, e := range os.Environ() {
 		for _, p := range passed {
 			if strings.HasPrefix(e, p) {
@@ -188,7 +138,14 @@ func (s *transcript) explain(rt rouse.Runtime, f *rouse.Failure) string {
 	case strings.Contains(said, "npm: not found"):
 		return fmt.Sprintf("%s has no npm on this host: install it (Debian: apt-get install npm), or bring node_modules in the bundle", rt.Name)
 	}
-	return fmt.Sprintf("%s\n%s", f.Message, said)
+	tool, asks := "pip", "requirements.txt"
+	if rt.Family == "node" {
+		tool, asks = "npm", "package.json"
+	}
+	if !strings.Contains(f.Message, "exited with code") {
+		return fmt.Sprintf("%s was ended: %s\n%s", tool, f.Message, said)
+	}
+	return fmt.Sprintf("%s can't install what %s asks for; mend it and deploy again. It said:\n%s", tool, asks, said)
 }
 
 // settle makes what was installed the server's own, readable by every function.

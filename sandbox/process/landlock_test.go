@@ -130,7 +130,7 @@ func TestLandlockRefusesWhatItCantKeepSafe(t *testing.T) {
 	if rouse.KindOf(err) != rouse.NotImplemented || !strings.Contains(err.Error(), "egress") {
 		t.Errorf("egress: %v", err)
 	}
-	err = d.Install(t.Context(), "python3", code(t, map[string]string{"requirements.txt": "six\n"}), t.TempDir(), nil)
+	err = d.Install(t.Context(), process.Installation{Runtime: "python3", Code: code(t, map[string]string{"requirements.txt": "six\n"}), Out: t.TempDir()})
 	if rouse.KindOf(err) != rouse.NotImplemented {
 		t.Errorf("install: %v", err)
 	}

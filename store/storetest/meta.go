@@ -132,6 +132,35 @@ var metaTests = map[string]func(*testing.T, *subject[Meta]){
 			t.Errorf("other namespace lists %+v", docs)
 		}
 	},
+	"all namespaces are listed at once": func(t *testing.T, s *subject[Meta]) {
+		var want []rouse.Ref
+		var changes []rouse.Change
+		for _, ns := range []rouse.Namespace{"", "A", "a", "a\x00", "a\x00b", "b"} {
+			for _, name := range []string{"", "f", "f\x00"} {
+				r := rouse.Ref{Namespace: ns, Name: name}
+				want = append(want, r)
+				changes = append(changes, rouse.Change{Kind: "function", Ref: r, Data: []byte(r.String())})
+			}
+		}
+		changes = append(changes, rouse.Change{Kind: "functions", Ref: ref("a"), Data: []byte("another kind's")}, rouse.Change{Kind: "functio", Ref: ref("a"), Data: []byte("another kind's")})
+		ok(t, s.it.Apply(t.Context(), changes))
+		for _, limit := range []int{0, 4} {
+			var got []rouse.Ref
+			for _, d := range must[[]rouse.Doc](t)(s.it.List(t.Context(), rouse.DocQuery{Kind: "function", All: true, Limit: limit})) {
+				got = append(got, d.Ref)
+				if d.Kind != "function" || d.Revision != 1 || string(d.Data) != d.Ref.String() {
+					t.Errorf("document %+v", d)
+				}
+			}
+			most := len(want)
+			if limit > 0 {
+				most = limit
+			}
+			if diff := cmp.Diff(want[:most], got); diff != "" {
+				t.Errorf("limit %d (-want +got):\n%s", limit, diff)
+			}
+		}
+	},
 	"what is applied outlives the store": func(t *testing.T, s *subject[Meta]) {
 		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 0, "one"), put("b", 0, "two")}))
 		ok(t, s.it.Apply(t.Context(), []rouse.Change{put("a", 1, "three"), {Kind: "function", Ref: ref("b"), Revision: 1}}))
