@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/node"
 )
 
 //go:embed templates
@@ -97,7 +98,11 @@ func (a *app) begin(folder, template string) error {
 	}
 	for line := range strings.Lines(files[filepath.Join(folder, "README.md")]) {
 		if strings.HasPrefix(line, "    ") {
-			fmt.Fprint(a.out, line)
+			if rest, ok := strings.CutPrefix(line, "    rouse "); ok {
+				line = "    " + self() + " " + rest
+			}
+			server := strings.TrimPrefix(first(a.server, a.env("ROUSE_SERVER"), node.DefaultListen), "http://")
+			fmt.Fprint(a.out, strings.ReplaceAll(line, node.DefaultListen, server))
 		}
 	}
 	return nil

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -116,11 +118,59 @@ func (a *app) greet(n *node.Node, took time.Duration) {
   data       %s (token in %s)
 
 Try, in another terminal:
+%[9]s
+  %[8]s init hello --template python && %[8]s deploy hello && %[8]s invoke hello -d '{"name":"ada"}'
 
-  rouse init hello --template python && rouse deploy hello && rouse invoke hello -d '{"name":"ada"}'
-
-`, d.Version, took.Milliseconds(), n.Addr(), d.Isolation, names, n.Data, auth.Path(n.Data))
+`, d.Version, took.Milliseconds(), n.Addr(), d.Isolation, names, n.Data, auth.Path(n.Data), self(), a.elsewhere(n))
 	if f, ok := a.out.(*os.File); ok {
 		_ = f.Sync() // who waits for the greeting in a file
 	}
+}
+
+// elsewhere is what another terminal must be told to find a server that is not
+// where it is looked for.
+func (a *app) elsewhere(n *node.Node) string {
+	var set string
+	if n.Addr() != node.DefaultListen {
+		set += " ROUSE_SERVER=" + quoted(n.Addr())
+	}
+	usual := app{env: func(name string) string {
+		if name == "ROUSE_DATA" {
+			return "" // the other terminal need not have it
+		}
+		return a.env(name)
+	}}
+	if dir, err := usual.dataDir(); err != nil || dir != n.Data {
+		set += " ROUSE_DATA=" + quoted(n.Data)
+	}
+	if set == "" {
+		return ""
+	}
+	return "\n  export" + set
+}
+
+// self is what a shell calls this program by: its name, where that leads to it.
+func self() string {
+	own, err := os.Executable()
+	if err != nil {
+		return "rouse"
+	}
+	if found, err := exec.LookPath("rouse"); err == nil {
+		a, errA := os.Stat(own)
+		b, errB := os.Stat(found)
+		if errA == nil && errB == nil && os.SameFile(a, b) {
+			return "rouse"
+		}
+	}
+	return quoted(own)
+}
+
+// quoted is s as a word of a shell.
+func quoted(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._:-[]", r)
+	}) {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
 }
