@@ -16,17 +16,22 @@ type measures struct {
 	set      *metrics.Set
 	statuses []*metrics.Counter
 	cold     *metrics.Counter
-	seconds  *metrics.Histogram
-	boots    *metrics.Histogram
+	seconds  *metrics.PrometheusHistogram
+	boots    *metrics.PrometheusHistogram
 	spent    *metrics.FloatCounter
 }
 
+// durations are the upper bounds of buckets, in seconds: from calls that take
+// microseconds to those that take minutes.
+var durations = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900}
+
 func newMetrics(n *Node) *measures {
+	metrics.ExposeMetadata(true) // the types, for all sets
 	s := metrics.NewSet()
 	m := &measures{set: s,
 		cold:    s.NewCounter("rouse_cold_starts_total"),
-		seconds: s.NewHistogram("rouse_run_seconds"),
-		boots:   s.NewHistogram("rouse_boot_seconds"),
+		seconds: s.NewPrometheusHistogramExt("rouse_run_seconds", durations),
+		boots:   s.NewPrometheusHistogramExt("rouse_boot_seconds", durations),
 		spent:   s.NewFloatCounter("rouse_gb_seconds_total"),
 	}
 	for _, status := range rouse.Statuses() {
@@ -40,7 +45,7 @@ func newMetrics(n *Node) *measures {
 		_, bytes := n.pool.Usage()
 		return float64(bytes)
 	})
-	s.NewGauge("rouse_records_dropped_total", func() float64 { return float64(n.recorder.Dropped()) })
+	s.NewGauge("rouse_records_dropped", func() float64 { return float64(n.recorder.Dropped()) })
 	s.NewGauge("rouse_start_time_seconds", func() float64 { return float64(n.started.Unix()) })
 	return m
 }

@@ -362,6 +362,11 @@ func TestMetricsCount(t *testing.T) {
 	if r.StatusCode != 200 || !strings.Contains(body, `rouse_activations_total{status="answered"} 1`) || !strings.Contains(body, "rouse_cold_starts_total 1") {
 		t.Errorf("%d %s", r.StatusCode, body)
 	}
+	for _, line := range []string{"# TYPE rouse_run_seconds histogram", `rouse_run_seconds_bucket{le="+Inf"} 1`, "rouse_run_seconds_count 1", "# TYPE rouse_instances gauge", "# TYPE rouse_activations_total counter"} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("%s is missing in %s", line, body)
+		}
+	}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if r, body := s.get(path); r.StatusCode != 200 {
 			t.Errorf("%s: %d %s", path, r.StatusCode, body)
