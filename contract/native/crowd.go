@@ -20,6 +20,7 @@ type crowd struct {
 	sequence uint32               // guarded by mu
 	waiting  map[uint32]*attendee // guarded by mu; nil once the worker is gone
 	end      rouse.Answer         // guarded by mu; how it went
+	closed   bool                 // guarded by mu; it did not end by itself
 }
 
 // An attendee is one event on its way.
@@ -79,6 +80,10 @@ func (c *crowd) read() {
 	}
 	end := c.broken(err)
 	c.mu.Lock()
+	if c.closed {
+		end = rouse.Answer{Status: rouse.StatusCrashed, Failure: &rouse.Failure{Type: "Crashed",
+			Message: "its instance was ended with another call in it, which ran out of time or whose caller left: calls that answer at once (concurrency) share their end"}}
+	}
 	waiting := c.waiting
 	c.waiting, c.end = nil, end
 	c.mu.Unlock()
@@ -126,6 +131,9 @@ func (c *crowd) hand(f frame.Frame) error {
 
 // Close implements rouse.Instance.
 func (c *crowd) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	err := c.sandbox.Close()
 	c.reading.Wait()
 	return err

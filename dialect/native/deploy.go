@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -14,15 +15,23 @@ import (
 // linger is how long a refused client may go on sending.
 const linger = 5 * time.Second
 
-// deploy streams the code through to the registry. Until the registry reports a
-// step, an error has its own HTTP status; after that the answer is a stream of
-// wire.DeployEvents whose last one is the function or the error.
+// deploy streams the code through to the registry. Who accepts NDJSON gets, once
+// the registry reports a step, a stream of wire.DeployEvents whose last one is the
+// function or the error; anybody else the function, or an error with its own HTTP
+// status.
 func deploy(s *server, c *call) error {
 	body := &body{ReadCloser: c.r.Body}
 	c.r.Body = body
 	steps := &stream{c: c, body: true}
-	f, err := s.receive(c, steps)
+	step := func(string) {}
+	streams := strings.Contains(c.r.Header.Get("Accept"), wire.NDJSON)
+	if streams {
+		step = func(step string) { steps.send(wire.DeployEvent{Step: step}) }
+	}
+	f, err := s.receive(c, step)
 	switch {
+	case err == nil && !streams:
+		return c.answer(http.StatusOK, f)
 	case err == nil:
 		steps.send(wire.DeployEvent{Function: &f})
 	case !body.begun:
@@ -64,7 +73,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
+func (s *server) receive(c *call, step func(string)) (f rouse.Function, err error) {
 	if f.Ref, err = c.ref(); err != nil {
 		return f, err
 	}
@@ -76,14 +85,21 @@ func (s *server) receive(c *call, steps *stream) (f rouse.Function, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.Runtime, f.Handler, f.Contract, f.Env = o.Runtime, o.Handler, o.Contract, o.Env
-	f.Limits, f.Egress, f.Public, f.Retry, f.Allow = o.Limits, o.Egress, o.Public, o.Retry, o.Allow
+	ref := f.Ref
+	f = functionOf(o)
+	f.Ref = ref
 	if code == nil {
 		f.Code = o.Code
 	} else {
 		code = &upload{bounded{r: code, left: s.MaxCode, limit: s.MaxCode}}
 	}
-	return s.Registry.Deploy(c.r.Context(), f, code, func(step string) { steps.send(wire.DeployEvent{Step: step}) })
+	return s.Registry.Deploy(c.r.Context(), f, code, step)
+}
+
+// functionOf is a function with options, but for its code.
+func functionOf(o wire.Options) rouse.Function {
+	return rouse.Function{Runtime: o.Runtime, Handler: o.Handler, Contract: o.Contract, Env: o.Env,
+		Limits: o.Limits, Egress: o.Egress, Public: o.Public, Retry: o.Retry, Allow: o.Allow}
 }
 
 // readParts reads the options, where they are given, and returns the part that

@@ -48,8 +48,9 @@ func TestDeploy(t *testing.T) {
 	}{
 		{"all options", []string{"options", `{"runtime":"python3","handler":"app.run","contract":"http","env":{"A":"b"},"egress":true,"public":true,
 			"limits":{"memory":1048576,"timeout":"3s","concurrency":4,"min":1,"max":2},"retry":{"attempts":5,"backoff":1500}}`, "code", zip}, 200,
-			[]string{`{"function":{`, `"version":1`, `"handler":"app.run"`, `"contract":"http"`, `"env":{"A":"b"}`, `"memory":1048576`, `"timeout":3000`, `"concurrency":4`, `"egress":true`, `"public":true`, `"attempts":5`, `"backoff":1500`}},
+			[]string{`"version":1`, `"handler":"app.run"`, `"contract":"http"`, `"env":{"A":"b"}`, `"memory":1048576`, `"timeout":3000`, `"concurrency":4`, `"egress":true`, `"public":true`, `"attempts":5`, `"backoff":1500`}},
 		{"no options", []string{"code", zip}, 200, []string{`"runtime":"python3.12"`}},
+		{"an error after steps nobody asked for", []string{"options", `{"runtime":"steps"}`, "code", "no zip"}, 400, []string{`"kind":"invalid"`}},
 		{"steps", []string{"options", `{"runtime":"steps"}`, "code", zip}, 200,
 			[]string{"{\"step\":\"resolving dependencies\"}\n{\"step\":\"installing dependencies\"}\n{\"function\":{"}},
 		{"an error after steps", []string{"options", `{"runtime":"steps"}`, "code", "no zip"}, 200,
@@ -73,6 +74,9 @@ func TestDeploy(t *testing.T) {
 			contentType, body := form(t, c.parts...)
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 			r.Header.Set("Content-Type", contentType)
+			if c.name == "steps" || c.name == "an error after steps" {
+				r.Header.Set("Accept", "application/x-ndjson")
+			}
 			resp, got := do(t, r)
 			if resp.StatusCode != c.status {
 				t.Errorf("status %d, want %d", resp.StatusCode, c.status)

@@ -53,6 +53,7 @@ func FuzzDeploy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
 		r := httptest.NewRequest("PUT", "/v1/functions/new", bytes.NewReader(body))
 		r.Header.Set("Content-Type", contentType)
+		r.Header.Set("Accept", wire.NDJSON)
 		w := answered(t, h, r)
 		if w.Code == 200 {
 			last := bytes.Split(bytes.TrimSpace(w.Body.Bytes()), []byte("\n"))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -371,6 +372,29 @@ func testACrowdSharesTheEnd(t *testing.T, d *process.Driver) {
 
 // A program may be open for writing for a moment in a process that was forked
 // while it was unpacked.
+// Where one call of a crowd ends the instance, the others are told so.
+func TestACrowdIsToldWhoEndedIt(t *testing.T) { each(t, testACrowdIsToldWhoEndedIt) }
+
+func testACrowdIsToldWhoEndedIt(t *testing.T, d *process.Driver) {
+	h := boot(t, d, rouse.Function{Runtime: "python3", Handler: "main.main", Limits: rouse.Limits{Concurrency: 2}},
+		map[string]string{"main.py": "import time\ndef main(event):\n    print('begun', flush=True)\n    time.sleep(100)\n"})
+	told := make(chan rouse.Answer)
+	go func() {
+		a, err := h.Answer(context.Background(), rouse.Invocation{ID: "id", Event: rouse.Event{Data: []byte("1")}})
+		if err != nil {
+			t.Error(err)
+		}
+		told <- a
+	}()
+	for !strings.Contains(h.printed(), "begun") {
+		runtime.Gosched()
+	}
+	_ = h.Instance.Close() // as the pool does when a call runs out of time
+	if a := <-told; a.Status != rouse.StatusCrashed || !strings.Contains(a.Failure.Message, "another call") {
+		t.Errorf("%+v %+v", a, a.Failure)
+	}
+}
+
 func TestAnExecutableThatIsStillOpen(t *testing.T) { each(t, testAnExecutableThatIsStillOpen) }
 
 func testAnExecutableThatIsStillOpen(t *testing.T, d *process.Driver) {

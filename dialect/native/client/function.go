@@ -27,7 +27,8 @@ func (c *Client) Deploy(ctx context.Context, name string, o wire.Options, code i
 		pr.Close() // ends the writer where the server did not read to the end
 		<-done
 	}()
-	resp, err := c.send(ctx, request{method: http.MethodPut, path: []string{"functions", name}, body: pr, contentType: form.FormDataContentType(), expect: true})
+	resp, err := c.send(ctx, request{method: http.MethodPut, path: []string{"functions", name}, body: pr, contentType: form.FormDataContentType(),
+		header: http.Header{"Accept": {wire.NDJSON}}, expect: true})
 	if err != nil {
 		return rouse.Function{}, err
 	}
