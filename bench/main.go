@@ -46,7 +46,7 @@ func (b *bench) say(format string, args ...any) {
 }
 
 func groups() []group {
-	return []group{warmGroup(), moduleGroup(), coldGroup(), memoryGroup(), acceptGroup(),
+	return []group{warmGroup(), moduleGroup(), coldGroup(), memoryGroup(), acceptGroup(), recordsGroup(),
 		servicesGroup("sqlite", true, onSQLite), servicesGroup("postgresql", false, onPostgreSQL), eventsGroup(), scheduleGroup(), whiskGroup(), plainGroup(), sleepingGroup(), soakGroup()}
 }
 

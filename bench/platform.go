@@ -163,6 +163,7 @@ type env struct {
 	shared   *platform
 	sleepers *crowded
 	soaking  *[2]state // before and after
+	filled   rouse.Records
 	closers  []func() error
 }
 
