@@ -66,7 +66,7 @@ func CheckFunction(s string) error {
 		return nil
 	}
 	return &Error{Op: "check name", Kind: Invalid, On: s,
-		Err: fmt.Errorf("a name is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a letter or digit; a function's may have folders before it, as in images/resize")}
+		Err: fmt.Errorf("a name is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a letter or digit")}
 }
 
 // A Digest is a SHA-256 in lowercase hex, 64 characters; "" is none.

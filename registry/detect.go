@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -122,11 +123,54 @@ func (b layout) family() string {
 	return ""
 }
 
+// familyOf guesses from a handler in a folder, "" where it can't.
+func (b layout) familyOf(handler string) string {
+	for _, family := range []string{familyPython, familyNode} {
+		if slices.ContainsFunc(modules(family, handler), b.has) {
+			return family
+		}
+	}
+	return ""
+}
+
+// hint is what may have been forgotten, where the files show no runtime.
+func (b layout) hint() string {
+	for _, f := range b.files {
+		if start, err := b.begins(f); err == nil && start == "#!" && !slices.Contains(b.programs, f) {
+			return "make " + f + " executable (chmod +x), or "
+		}
+	}
+	switch {
+	case len(b.ending(".go")) > 0:
+		return "build it first (GOOS=wasip1 GOARCH=wasm go build -o main.wasm, or CGO_ENABLED=0 go build -o main) and deploy what comes of it, or "
+	case len(b.ending(".rs")) > 0:
+		return "build it first (cargo build --release --target wasm32-wasip1) and deploy what comes of it, or "
+	case len(b.ending(".ts", ".tsx", ".mts")) > 0:
+		return "compile it first (npx tsc) and deploy the JavaScript, or "
+	}
+	return ""
+}
+
+// begins returns the first two bytes of a file.
+func (b layout) begins(file string) (string, error) {
+	f, err := os.Open(filepath.Join(b.dir, file))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var start [2]byte
+	_, err = io.ReadFull(f, start[:])
+	return string(start[:]), err
+}
+
 func (d *deploy) chooseRuntime(b layout) error {
 	if d.f.Runtime == "" {
 		family := b.family()
 		if family == "" {
-			return d.refuse("the code does not show its runtime: say which with --runtime, one of %s; the bundle holds %s", d.runtimes(), b)
+			family = b.familyOf(d.f.Handler)
+		}
+		if family == "" {
+			return d.refuse("the code does not show its runtime: %ssay which with --runtime, one of %s; the bundle holds %s", b.hint(), d.runtimes(), b)
 		}
 		d.f.Runtime = usual[family]
 	}

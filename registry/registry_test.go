@@ -148,6 +148,8 @@ func TestDeployFillsIn(t *testing.T) {
 		"python package":    {[]string{"a/b/__init__.py", ""}, rouse.Function{Handler: "a.b.run", Runtime: "python3"}, "python3", "native", "a.b.run"},
 		"python server":     {[]string{"app.py", "", "lib.py", ""}, rouse.Function{Contract: "http"}, "python3", "http", "app.py"},
 		"python module":     {[]string{"app/__main__.py", ""}, rouse.Function{Runtime: "python3", Contract: "http", Handler: "app"}, "python3", "http", "app"},
+		"python in folders": {[]string{"app/h.py", "", "x.txt", ""}, rouse.Function{Handler: "app.h.main"}, "python3", "native", "app.h.main"},
+		"node in folders":   {[]string{"lib/h.mjs", "", "x.txt", ""}, rouse.Function{Handler: "lib/h.main"}, "nodejs", "native", "lib/h.main"},
 		"index.mjs":         {[]string{"index.mjs", ""}, rouse.Function{}, "nodejs", "native", "index.main"},
 		"package.json":      {[]string{"package.json", `{"main":"./lib/app.js"}`, "lib/app.js", ""}, rouse.Function{}, "nodejs", "native", "lib/app.main"},
 		"package.json, dir": {[]string{"package.json", `{"main":"lib"}`, "lib/index.js", ""}, rouse.Function{}, "nodejs", "native", "lib/index.main"},
@@ -186,7 +188,9 @@ func TestDeployRefuses(t *testing.T) {
 		"large":             {rouse.Function{}, []string{"main.py", strings.Repeat("x", 1<<20)}, rouse.TooLarge, "1 MB"},
 		"outside":           {rouse.Function{}, []string{"../main.py", ""}, rouse.Invalid, "leads out"},
 		"unknown runtime":   {rouse.Function{Runtime: "cobol"}, py, rouse.Invalid, "python3.12, python3, python3.9, nodejs20, nodejs, executable, wasm"},
-		"no runtime":        {rouse.Function{}, []string{"a.txt", "", "b/c.py", ""}, rouse.Invalid, "the bundle holds a.txt, b/"},
+		"no runtime":        {rouse.Function{Handler: "b.d.main"}, []string{"a.txt", "", "b/c.py", ""}, rouse.Invalid, "the bundle holds a.txt, b/"},
+		"source of Go":      {rouse.Function{}, []string{"main.go", "package main", "go.mod", "module x"}, rouse.Invalid, "GOOS=wasip1 GOARCH=wasm go build"},
+		"source of TS":      {rouse.Function{}, []string{"main.ts", ""}, rouse.Invalid, "npx tsc"},
 		"unknown contract":  {rouse.Function{Contract: "telepathy"}, py, rouse.Invalid, "http, native, stdio, wasi"},
 		"native wasm":       {rouse.Function{Contract: "native"}, []string{"a.wasm", empty}, rouse.Invalid, "use wasi"},
 		"http wasm":         {rouse.Function{Contract: "http"}, []string{"a.wasm", empty}, rouse.Invalid, "use contract wasi"},
@@ -231,6 +235,22 @@ func TestDeployRefuses(t *testing.T) {
 	broken := errors.New("line cut")
 	if _, err := p.Deploy(t.Context(), rouse.Function{Ref: hello}, io.MultiReader(strings.NewReader("PK"), &failing{broken}), nil); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAScriptThatCantBeRunSaysWhy(t *testing.T) {
+	p := open(t, nil)
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.Create("go.sh") // which marks nothing as executable
+	if err == nil {
+		_, err = io.WriteString(w, "#!/bin/sh\n")
+	}
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Deploy(t.Context(), rouse.Function{Ref: hello}, &b, nil); err == nil || !strings.Contains(err.Error(), "make go.sh executable (chmod +x), or say which") {
+		t.Errorf("%v", err)
 	}
 }
 

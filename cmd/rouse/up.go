@@ -17,6 +17,9 @@ import (
 	"github.com/rouse-run/rouse/node"
 )
 
+// leastMemory is what a single instance needs.
+const leastMemory = 64 << 20
+
 func upCommand(a *app) *cobra.Command {
 	var (
 		c       node.Config
@@ -49,6 +52,14 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 			}
 			if c.KeepSize, err = sizeFlag(cmd, "keep-size", keep); err != nil {
 				return err
+			}
+			for flag, n := range map[string]int64{"idle": int64(c.Idle), "spares": int64(c.Spares), "keep": int64(c.KeepFor), "keep-events": int64(c.KeepEvents)} {
+				if n < 0 {
+					return usage(cmd, "--%s must not be negative", flag)
+				}
+			}
+			if c.Memory != 0 && c.Memory < leastMemory {
+				return usage(cmd, "--memory %s is too little: it must be at least %s", memory, units.BytesSize(leastMemory))
 			}
 			for flag, at := range map[string]string{"url": c.URL, "github-api": c.GitHub} {
 				if u, err := url.Parse(at); at != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "") {

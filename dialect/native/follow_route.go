@@ -39,6 +39,12 @@ func followRoute(s *server, plain *call) error {
 	} else if err := c.permit(s, &in); err != nil {
 		return err
 	}
+	for k := range c.r.Header {
+		if ours(k) {
+			delete(c.r.Header, k)
+		}
+	}
+	c.led = true
 	c.r.Header.Set(headerRoute, m.Route.Name)
 	for k, v := range m.Values {
 		c.r.Header.Set(headerValue+k, url.PathEscape(v))

@@ -35,6 +35,7 @@ func TestFollowRoute(t *testing.T) {
 			r := request(t, method, w.url+c.path, "body")
 			r.Header.Set("Authorization", "Bearer the-functions-own")
 			r.Header.Set("Rouse-Path-Id", "forged")
+			r.Header.Set("Rouse-Path-Evil", "forged")
 			resp, body := do(t, r) // follows a redirect to the slash
 			var in rouse.Invocation
 			if err := json.Unmarshal([]byte(body), &in); err != nil {
@@ -46,6 +47,9 @@ func TestFollowRoute(t *testing.T) {
 			}
 			if !slices.Equal(h.Header["Rouse-Route"], []string{c.pattern}) || c.id != "" && !slices.Equal(h.Header["Rouse-Path-Id"], []string{c.id}) {
 				t.Errorf("%s: headers %v", c.path, h.Header)
+			}
+			if h.Header["Rouse-Path-Evil"] != nil || c.id == "" && h.Header["Rouse-Path-Id"] != nil {
+				t.Errorf("%s: forged headers came through: %v", c.path, h.Header)
 			}
 			if !slices.Equal(h.Header["Authorization"], []string{"Bearer the-functions-own"}) {
 				t.Errorf("%s: %v", c.path, h.Header["Authorization"])

@@ -19,6 +19,7 @@ type routed struct {
 	*call
 	id    string // the Activation's
 	known bool   // the caller showed the platform's token
+	led   bool   // a route led here, whose headers are set
 	began bool   // the header went out
 	whole bool   // nothing is to be flushed before the end
 	ended int    // the status sent
@@ -123,7 +124,8 @@ func (c *routed) permit(s *server, in *rouse.Invocation) error {
 }
 
 // requestHeader returns the headers that are the function's to see: not those
-// of this one connection, and never the platform's token. They are the request's
+// of this one connection, never the platform's token, and none that only a route
+// sets. They are the request's
 // own, which nobody reads any more.
 func (c *routed) requestHeader() map[string][]string {
 	h := c.r.Header
@@ -133,13 +135,17 @@ func (c *routed) requestHeader() map[string][]string {
 		}
 	}
 	for k := range h {
-		if hopByHop(k) || k == "Authorization" && c.known {
+		if hopByHop(k) || k == "Authorization" && c.known || ours(k) && !c.led {
 			delete(h, k)
 		}
 	}
 	h["Host"] = c.value(1, c.r.Host)
 	return h
 }
+
+// ours reports whether a header in canonical form is one by which the platform
+// tells functions, and callers, something.
+func ours(k string) bool { return strings.HasPrefix(k, "Rouse-") }
 
 // hopByHop reports whether a header in canonical form concerns one connection
 // only (RFC 9110, section 7.6.1).
