@@ -134,7 +134,7 @@ def main(event):
 		"exit":   {rouse.StatusCrashed, "Crashed", "code 7"},
 		"hang":   {rouse.StatusTimedOut, "Timeout", "1s"},
 		"eat":    {rouse.StatusOutOfMemory, "OutOfMemory", "--memory"},
-		"huge":   {rouse.StatusFailed, "TooLarge", "limit"},
+		"huge":   {rouse.StatusFailed, "AnswerTooLarge", "limit"},
 		"object": {rouse.StatusFailed, "NotJSON", "JSON"},
 	} {
 		a := s.call("f", event)

@@ -207,8 +207,8 @@ func imports(code string) []string {
 				continue
 			}
 			for _, m := range strings.Split(strings.Join(word[1:], " "), ",") {
-				m = strings.TrimSpace(m)
-				m, _, _ = strings.Cut(m, " ")
+				m, _, _ = strings.Cut(strings.TrimSpace(m), " ")
+				m, _, _ = strings.Cut(m, ";")
 				if m != "" && !strings.HasPrefix(m, ".") && !slices.Contains(names, m) {
 					names = append(names, m)
 				}

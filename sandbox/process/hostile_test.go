@@ -183,7 +183,7 @@ func testAFailureLeavesTheInstanceAlive(t *testing.T, d *process.Driver) {
 		"not JSON":  {"r = object()", "NotJSON", "not JSON"},
 		"NaN":       {"r = float('nan')", "NotJSON", "not JSON"},
 		"recursion": {"def f(): f()\nf()", "RecursionError", "recursion"},
-		"too large": {"r = 'x' * (2 << 20)", "TooLarge", "limit is 1048576"},
+		"too large": {"r = 'x' * (2 << 20)", "AnswerTooLarge", "limit is 1048576"},
 		"fills tmp": {"f = open(TMP + '/big', 'wb', 0)\nwhile True: f.write(b'x' * 65536)", "OSError", full},
 		"syntax":    {"if", "SyntaxError", ""},
 	} {

@@ -170,6 +170,7 @@ async def main(event, context):
             for i in range(3):
                 yield 'chunk %d\n' % i
         return chunks()
+    if event == 'lines': return (v for v in ({'a': 1}, [2], 3, 'four', b'!'))
     if event == 'fail': raise ValueError('late')
     return [event, context.activation, context.remaining_ms() > 0]
 `}},
@@ -177,6 +178,7 @@ async def main(event, context):
 export async function main (event, context) {
   await new Promise(resolve => setTimeout(resolve, 1))
   if (event === 'stream') return (async function * () { for (let i = 0; i < 3; i++) yield 'chunk ' + i + '\n' })()
+  if (event === 'lines') return [{ a: 1 }, [2], 3, 'four', new Uint8Array([33])][Symbol.iterator]()
   if (event === 'fail') throw new TypeError('late')
   return [event, context.activation, context.remainingMs() > 0]
 }`}},
@@ -187,11 +189,36 @@ export async function main (event, context) {
 				h.expect(t, "x", `["x","id",true]`)
 			}
 			h.expect(t, "stream", "chunk 0\nchunk 1\nchunk 2\n")
+			h.expect(t, "lines", "{\"a\":1}\n[2]\n3\nfour!")
 			if a := h.ask(t, "fail"); a.Status != rouse.StatusFailed || a.Failure.Message != "late" || !strings.Contains(a.Failure.Stack, "main.") {
 				t.Errorf("%v %+v", a.Status, a.Failure)
 			}
 			h.expect(t, "y", `["y","id",true]`)
 		})
+	}
+}
+
+// A promise that nobody waits for, or that nobody settles, ends the call with a
+// failure that says so.
+func TestPromisesThatAreLost(t *testing.T) { each(t, testPromisesThatAreLost) }
+
+func testPromisesThatAreLost(t *testing.T, d *process.Driver) {
+	files := map[string]string{"main.js": `
+exports.main = event => {
+  if (event === 'rejected') { Promise.reject(new TypeError('lost')); return new Promise(resolve => setTimeout(resolve, 10000)) }
+  if (event === 'thrown') { setTimeout(() => { throw new RangeError('late') }, 1); return new Promise(resolve => setTimeout(resolve, 10000)) }
+  return new Promise(() => {})
+}`}
+	for event, want := range map[string]string{"rejected": "TypeError: lost", "thrown": "RangeError: late", "never": "NeverSettled: the promise that the function returned was never resolved"} {
+		h := boot(t, d, rouse.Function{Runtime: "nodejs", Handler: "main.main"}, files)
+		a := h.ask(t, event)
+		if a.Status != rouse.StatusFailed || !strings.HasPrefix(a.Failure.Type+": "+a.Failure.Message, want) {
+			t.Errorf("%s: %v %+v", event, a.Status, a.Failure)
+		}
+		if event != "never" && !strings.Contains(a.Failure.Stack, "/fn/main.js:") {
+			t.Errorf("%s: %s", event, a.Failure.Stack)
+		}
+		<-h.sandbox.Done() // such an instance is not used again
 	}
 }
 

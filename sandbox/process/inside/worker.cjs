@@ -66,7 +66,7 @@ function write (data, size) {
 function send (type, sequence, ...parts) {
   let size = 5
   for (let i = 0; i < parts.length; i++) {
-    if (typeof parts[i] === 'string') parts[i] = Buffer.from(parts[i])
+    if (!Buffer.isBuffer(parts[i])) parts[i] = Buffer.from(parts[i])
     size += parts[i].length
   }
   const head = Buffer.allocUnsafe(4 + size)
@@ -87,7 +87,7 @@ const scratch = Buffer.allocUnsafe(MORE)
 // it is short.
 function sendText (sequence, kind, text, limit) {
   const size = Buffer.byteLength(text)
-  if (size > limit) throw new TooLarge(size, limit)
+  if (size > limit) throw new AnswerTooLarge(size, limit)
   if (size > MORE - 10) return send('A', sequence, KINDS[kind], text)
   scratch.writeUInt32LE(size + 6, 0)
   scratch[4] = 65 // A
@@ -122,10 +122,17 @@ function failure (e) {
   return { type: 'Error', message: message === undefined ? String(e) : message, stack: '' }
 }
 
-class TooLarge extends Error {
+class AnswerTooLarge extends Error {
   constructor (size, limit) {
     super(`the answer has ${size} bytes; the limit is ${limit}`)
-    this.name = 'TooLarge'
+    this.name = 'AnswerTooLarge'
+  }
+}
+
+class NeverSettled extends Error {
+  constructor () {
+    super('the promise that the function returned was never resolved, and nothing is left that could')
+    this.name = 'NeverSettled'
   }
 }
 
@@ -145,7 +152,7 @@ function stringify (value) {
 
 function encode (value, limit) {
   const bytes = Buffer.from(stringify(value))
-  if (bytes.length > limit) throw new TooLarge(bytes.length, limit)
+  if (bytes.length > limit) throw new AnswerTooLarge(bytes.length, limit)
   return bytes
 }
 
@@ -158,6 +165,7 @@ class Worker {
     this.start = start
     this.handle = handle
     this.limit = start.answer
+    this.open = null // the event whose promise is waited for, where it is one at a time
   }
 
   parse (body) {
@@ -177,7 +185,7 @@ class Worker {
   }
 
   bounded (bytes) {
-    if (bytes.length > this.limit) throw new TooLarge(bytes.length, this.limit)
+    if (bytes.length > this.limit) throw new AnswerTooLarge(bytes.length, this.limit)
     return bytes
   }
 
@@ -219,7 +227,10 @@ class Worker {
 
   async stream (sequence, status, headers, chunks) {
     send('H', sequence, encode({ status, headers }, 1 << 20))
-    for await (const chunk of chunks) send('C', sequence, typeof chunk === 'string' ? chunk : Buffer.from(chunk))
+    for await (const chunk of chunks) {
+      if (typeof chunk === 'string' || chunk instanceof Uint8Array) send('C', sequence, chunk)
+      else send('C', sequence, stringify(chunk) + '\n') // a line of JSON
+    }
     send('Z', sequence)
   }
 
@@ -245,7 +256,11 @@ class Worker {
       const promise = this.run(frame)
       if (promise) {
         // The event loop must turn for the promise; it comes back to the pipe after.
-        promise.then(() => setImmediate(() => this.serve()))
+        this.open = frame
+        promise.then(() => {
+          this.open = null
+          setImmediate(() => this.serve())
+        })
         return
       }
     }
@@ -318,8 +333,16 @@ async function become (start) {
     send('F', 0, JSON.stringify(failure(e)))
     process.exit(0)
   }
-  process.on('unhandledRejection', e => {
-    console.error(e)
+  for (const fault of ['unhandledRejection', 'uncaughtException']) {
+    process.on(fault, e => {
+      console.error(e)
+      if (worker.open) worker.fail(worker.open, e)
+      process.exit(1)
+    })
+  }
+  // Nothing is left that could settle it.
+  process.on('beforeExit', () => {
+    if (worker.open) worker.fail(worker.open, new NeverSettled())
     process.exit(1)
   })
   send('R', 0)

@@ -93,7 +93,7 @@ class Pipe(object):
             self.write(data)
 
 
-class TooLarge(Exception):
+class AnswerTooLarge(Exception):
     """The answer exceeds the function's limit."""
     __module__ = 'builtins'
 
@@ -125,7 +125,7 @@ def encode(value, limit):
         refusal.__suppress_context__ = True  # what the encoder saw tells nobody more
         raise refusal
     if len(out) > limit:
-        raise TooLarge('the answer has %d bytes; the limit is %d' % (len(out), limit))
+        raise AnswerTooLarge('the answer has %d bytes; the limit is %d' % (len(out), limit))
     return out
 
 
@@ -166,7 +166,7 @@ class Worker(object):
 
     def plain(self, sequence, kind, body):
         if len(body) > self.limit:
-            raise TooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
+            raise AnswerTooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
         self.pipe.send('A', sequence, kind + body)
 
     def respond(self, sequence, result):
@@ -191,7 +191,7 @@ class Worker(object):
             body = encode(body, self.limit)
             self.default(headers, 'application/json')
         if len(body) > self.limit:
-            raise TooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
+            raise AnswerTooLarge('the answer has %d bytes; the limit is %d' % (len(body), self.limit))
         for name in [k for k in headers if k.lower() == 'content-length']:
             del headers[name]  # it may lie
         headers['Content-Length'] = str(len(body))
@@ -208,7 +208,11 @@ class Worker(object):
     def stream(self, sequence, status, headers, chunks):
         self.pipe.send('H', sequence, encode({'status': status, 'headers': headers}, 1 << 20))
         for chunk in chunks:
-            self.pipe.send('C', sequence, chunk.encode('utf-8') if isinstance(chunk, text) else bytes(chunk))
+            if isinstance(chunk, text):
+                chunk = chunk.encode('utf-8')
+            elif not isinstance(chunk, (bytes, bytearray, memoryview)):
+                chunk = encode(chunk, self.limit) + b'\n'  # a line of JSON
+            self.pipe.send('C', sequence, bytes(chunk))
         self.pipe.send('Z', sequence, b'')
 
     def fail(self, sequence, e):
