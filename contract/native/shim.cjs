@@ -41,6 +41,9 @@ function event (payload, http, context) {
   return payload.length ? JSON.parse(payload.utf8Slice()) : null
 }
 
+// tellsLost says that a call whose promise is lost fails with what is known of it.
+exports.tellsLost = true
+
 // load finds the function in the folder root.
 exports.load = async function (start, load, root) {
   const dot = start.handler.lastIndexOf('.')

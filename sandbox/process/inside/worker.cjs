@@ -326,9 +326,10 @@ async function become (start) {
     // eslint-disable-next-line n/no-deprecated-api
     return require('module').runMain(process.argv[1])
   }
-  let worker
+  let worker, shim
   try {
-    worker = new Worker(start, await require(path.join(__dirname, `shim_${start.shim}.cjs`)).load(start, load, code))
+    shim = require(path.join(__dirname, `shim_${start.shim}.cjs`))
+    worker = new Worker(start, await shim.load(start, load, code))
   } catch (e) {
     send('F', 0, JSON.stringify(failure(e)))
     process.exit(0)
@@ -336,13 +337,13 @@ async function become (start) {
   for (const fault of ['unhandledRejection', 'uncaughtException']) {
     process.on(fault, e => {
       console.error(e)
-      if (worker.open) worker.fail(worker.open, e)
+      if (worker.open && shim.tellsLost) worker.fail(worker.open, e)
       process.exit(1)
     })
   }
   // Nothing is left that could settle it.
   process.on('beforeExit', () => {
-    if (worker.open) worker.fail(worker.open, new NeverSettled())
+    if (worker.open && shim.tellsLost) worker.fail(worker.open, new NeverSettled())
     process.exit(1)
   })
   send('R', 0)
