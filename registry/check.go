@@ -70,7 +70,7 @@ func fill[T comparable](field *T, by T) {
 func checkLimits(f rouse.Function, memory int64) error {
 	l := f.Limits
 	size := func(n int64) string {
-		if n%(1<<20) == 0 {
+		if n%(1<<20) == 0 || n > 1<<30 {
 			return fmt.Sprintf("%d MB", n>>20)
 		}
 		return fmt.Sprintf("%d bytes", n)

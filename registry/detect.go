@@ -22,6 +22,9 @@ const (
 	familyExecutable = "executable"
 )
 
+// nodeThreads are how many threads a Node starts with.
+const nodeThreads = 8
+
 // usual are the names a runtime is asked for by where nobody says.
 var usual = map[string]string{familyPython: "python3", familyNode: "nodejs", familyWasm: "wasm", familyExecutable: "executable"}
 
@@ -207,6 +210,8 @@ func (d *deploy) chooseContract() error {
 	}
 	mode := d.cfg.Contracts[d.f.Contract].Program(d.f).Mode
 	switch {
+	case d.runtime.Family == familyNode && d.f.Limits.Processes < nodeThreads:
+		return d.refuse("processes is %d: Node needs at least %d, for its threads count", d.f.Limits.Processes, nodeThreads)
 	case mode == rouse.ModeWorker && (d.runtime.Family == familyWasm || d.runtime.Family == familyExecutable):
 		return d.refuse("contract %s needs python or node; for runtime %s use %s", d.f.Contract, d.f.Runtime, contracts[d.runtime.Family])
 	case mode == rouse.ModeServe && d.runtime.Family == familyWasm:

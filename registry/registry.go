@@ -94,6 +94,9 @@ func New(cfg Config) *Registry {
 	return &Registry{cfg: cfg, known: newKnown()}
 }
 
+// Defaults are the limits of a function that says nothing of them.
+func (g *Registry) Defaults() rouse.Limits { return g.cfg.Defaults }
+
 // Kinds of documents. A head is the Function's newest version and carries its
 // name; versions and aliases are named "function@which", which no function can
 // be, and so lie next to each other.

@@ -206,6 +206,7 @@ func TestDeployRefuses(t *testing.T) {
 		"tmp over memory":   {limits(rouse.Limits{Memory: 32 << 20, Tmp: 65 << 20}), py, rouse.Invalid, "tmp is 65 MB: it must be from 0 MB to 32 MB"},
 		"timeout":           {limits(rouse.Limits{Timeout: 1}), py, rouse.Invalid, "timeout is 1ns: it must be from 1ms to 24h0m0s"},
 		"negative":          {limits(rouse.Limits{Answer: -1}), py, rouse.Invalid, "answer is -1 bytes"},
+		"few processes":     {limits(rouse.Limits{Processes: 3}), []string{"index.js", ""}, rouse.Invalid, "Node needs at least 8"},
 		"concurrency":       {limits(rouse.Limits{Concurrency: 1001}), py, rouse.Invalid, "concurrency is 1001: it must be from 1 to 1000"},
 		"min over max":      {limits(rouse.Limits{Min: 3, Max: 2}), py, rouse.Invalid, "min is 3"},
 		"env name":          {env("1A", ""), py, rouse.Invalid, `env "1A" is no name`},
