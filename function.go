@@ -49,6 +49,14 @@ type Retry struct {
 	Backoff  Duration `json:"backoff"`  // before the second attempt; doubled before each further one
 }
 
+// A FunctionChecker is a Registry that says beforehand what Deploy would of all
+// but the code. Concurrent calls are safe.
+type FunctionChecker interface {
+	// CheckFunction fills in the defaults that do not hang on the code. Errors:
+	// Invalid, TooLarge.
+	CheckFunction(f Function) (Function, error)
+}
+
 // An Alias is a name for one version of a Function, or for two of which the
 // second gets Weight of the calls.
 type Alias struct {

@@ -14,9 +14,11 @@ type Invocation struct {
 	Qualifier string `json:"qualifier,omitempty"` // a version or an alias; "" is the newest
 	Event     Event  `json:"event"`
 	Cause     string `json:"cause,omitempty"`    // the ID of the Activation or Event that led to it
+	Maker     string `json:"maker,omitempty"`    // where Cause is an Event's, the ID of the Activation that made that; "" is none
 	Rule      string `json:"rule,omitempty"`     // the name of the rule that did, in Function's namespace
 	Hops      int    `json:"hops,omitempty"`     // how many Activations led to it, one after the other
 	Attempt   int    `json:"attempt,omitempty"`  // 1 is the first; 0 where it is not retried
+	Attempts  int    `json:"-"`                  // how many there will be at most
 	Replayed  bool   `json:"replayed,omitempty"` // the Event, or one of several, is delivered again on demand
 
 	// Reply, where not nil, receives the answer as it is made; the Activation
@@ -40,9 +42,11 @@ type Activation struct {
 	Function    Ref       `json:"function"`
 	Version     int       `json:"version"`
 	Cause       string    `json:"cause,omitempty"`
+	Maker       string    `json:"maker,omitempty"`
 	Rule        string    `json:"rule,omitempty"`
 	Hops        int       `json:"hops,omitempty"`
 	Attempt     int       `json:"attempt,omitempty"`
+	Again       bool      `json:"again,omitempty"` // there will be another Attempt, with the same ID
 	Replayed    bool      `json:"replayed,omitempty"`
 	Status      Status    `json:"status"`
 	Cold        bool      `json:"cold"`    // an Instance had to be booted for it

@@ -50,7 +50,8 @@ func (s *Stream) UnmarshalText(b []byte) error {
 // Records are what the platform remembers of what ran. All methods may be
 // called concurrently. Postings are durable when Post returns.
 type Records interface {
-	// Post adds Activations and the Lines they printed, in one transaction.
+	// Post adds Activations and the Lines they printed, in one transaction. Errors:
+	// Invalid where one has no ID that it can be kept by; the others are added.
 	Post(ctx context.Context, as []Activation, ls []Line) error
 
 	// Activation finds one; of several attempts that share an id, the one that

@@ -40,6 +40,11 @@ type Routes interface {
 	// it is not clear which of two Routes a request would take.
 	SetRoute(ctx context.Context, r Route) (Route, error)
 
+	// CheckRoute says what SetRoute would of r, once those of soon are set, by
+	// pattern, of which nil ones are removed, and changes nothing. It does not ask
+	// whether the Function is there.
+	CheckRoute(ctx context.Context, r Route, soon map[string]*Route) (Route, error)
+
 	// Route returns one by its pattern. Errors: NotFound.
 	Route(ctx context.Context, r Ref) (Route, error)
 

@@ -47,7 +47,8 @@ func (b *bench) say(format string, args ...any) {
 
 func groups() []group {
 	return []group{warmGroup(), moduleGroup(), coldGroup(), memoryGroup(), acceptGroup(), recordsGroup(),
-		servicesGroup("sqlite", true, onSQLite), servicesGroup("postgresql", false, onPostgreSQL), eventsGroup(), scheduleGroup(), whiskGroup(), plainGroup(), sleepingGroup(), soakGroup()}
+		servicesGroup("sqlite", true, onSQLite), servicesGroup("postgresql", false, onPostgreSQL), eventsGroup("events", false), eventsGroup("events on postgresql", true),
+		scheduleGroup("schedule", false), scheduleGroup("schedule on postgresql", true), whiskGroup(), plainGroup(), sleepingGroup(), soakGroup()}
 }
 
 func run(ctx context.Context, args []string) (err error) {

@@ -176,12 +176,13 @@ type group struct {
 	name         string
 	slow         bool // only measured with --soak
 	flags        []string
+	postgres     bool // its platform stands on the database that --postgres names
 	measurements []measurement
 }
 
 // run measures those of g whose "group/name" matches only.
 func (g group) run(ctx context.Context, b *bench, only *regexp.Regexp) (results []result, err error) {
-	e := &env{bench: b, flags: g.flags}
+	e := &env{bench: b, flags: g.flags, onPostgres: g.postgres}
 	defer func() { err = errors.Join(err, e.close()) }()
 	var live []*result
 	var of []*measurement

@@ -159,18 +159,25 @@ func (p *platform) runtime(ctx context.Context, name string) (rouse.Runtime, err
 // in close.
 type env struct {
 	*bench
-	flags    []string
-	shared   *platform
-	sleepers *crowded
-	soaking  *[2]state // before and after
-	filled   rouse.Records
-	closers  []func() error
+	flags      []string
+	shared     *platform
+	onPostgres bool
+	sleepers   *crowded
+	soaking    *[2]state // before and after
+	filled     rouse.Records
+	closers    []func() error
 }
 
 // platform starts the group's platform at the first call.
 func (e *env) platform(ctx context.Context) (*platform, error) {
 	if e.shared != nil {
 		return e.shared, nil
+	}
+	if e.onPostgres {
+		if e.postgres == "" {
+			return nil, noDatabase
+		}
+		e.flags = append(e.flags, "--store", e.postgres)
 	}
 	data, err := e.folder("data-")
 	if err != nil {

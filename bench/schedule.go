@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/rule"
 	"github.com/rouse-run/rouse/rule/inbox"
-	"github.com/rouse-run/rouse/store/sqlite"
 	"github.com/rouse-run/rouse/trigger/schedule"
 )
 
@@ -39,8 +37,12 @@ const (
 
 // scheduleGroup measures how late schedules are, each with a rule of its own, in
 // process. The functions do nothing: what they do costs what it costs.
-func scheduleGroup() group {
-	g := group{name: "schedule"}
+func scheduleGroup(name string, postgres bool) group {
+	g := group{name: name}
+	open := onSQLite
+	if postgres {
+		open = onPostgreSQL
+	}
 	for _, c := range []struct {
 		when   string
 		spread time.Duration
@@ -53,12 +55,15 @@ func scheduleGroup() group {
 				part float64
 			}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
 				m := measurement{name: fmt.Sprintf("10,000 %s, %s, %s", c.when, what, q.name), unit: "ms", limit: c.limit, once: true}
-				if q.name == "p99" && (stage == handed || stage == called && c.spread > 0) {
+				if !postgres && q.name == "p99" && (stage == handed || stage == called && c.spread > 0) {
 					m.goal = goal{most, 50}
 				}
 				m.open = func(_ context.Context, e *env) (round, error) {
+					if postgres && e.postgres == "" {
+						return nil, noDatabase
+					}
 					return func(ctx context.Context) (ours, limit float64, err error) {
-						if err := run.once(ctx, e, c.spread); err != nil {
+						if err := run.once(ctx, e, open, c.spread); err != nil {
 							return 0, 0, err
 						}
 						return run.at(stage, q.part), run.limit, nil
@@ -104,16 +109,16 @@ func (f *firings) saw(stage int, at time.Time, ids ...string) {
 }
 
 // once fires all, spread over a time, unless that was done.
-func (f *firings) once(ctx context.Context, e *env, spread time.Duration) error {
+func (f *firings) once(ctx context.Context, e *env, open func(context.Context, *env) (keyStore, error), spread time.Duration) error {
 	if f.done {
 		return nil
 	}
 	f.all = make(chan struct{})
-	dir, err := e.folder("schedule-")
+	store, err := open(ctx, e)
 	if err != nil {
 		return err
 	}
-	p, err := openScheduled(ctx, dir, f)
+	p, err := openScheduled(ctx, store, f)
 	if err != nil {
 		return err
 	}
@@ -150,14 +155,13 @@ type scheduled struct {
 	store  keyStore
 }
 
-func openScheduled(ctx context.Context, dir string, f *firings) (*scheduled, error) {
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: filepath.Join(dir, "store")})
-	if err != nil {
-		return nil, err
-	}
+// openScheduled stands on maps of its own, which no platform knows.
+func openScheduled(ctx context.Context, store keyStore, f *firings) (*scheduled, error) {
 	keys := map[string]rouse.Keys{}
+	own := fmt.Sprint("bench", time.Now().UnixNano())
+	var err error
 	for _, name := range []string{"meta", "rule", "event", "queue", "bare"} {
-		if keys[name], err = store.Keys(ctx, name); err != nil {
+		if keys[name], err = store.Keys(ctx, own+name); err != nil {
 			return nil, errors.Join(err, store.Close())
 		}
 	}
@@ -193,7 +197,7 @@ func (p *scheduled) fill(ctx context.Context, begin time.Time, spread time.Durat
 	if err := p.meta.Apply(ctx, changes); err != nil {
 		return err
 	}
-	return p.rules.Load(ctx, rouse.DefaultNamespace)
+	return p.rules.Load(ctx)
 }
 
 // rows measures, in milliseconds, how long the store takes for as many pairs as

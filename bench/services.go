@@ -233,10 +233,12 @@ func onSQLite(ctx context.Context, e *env) (keyStore, error) {
 	return sqlite.Open(ctx, sqlite.Config{Dir: filepath.Join(dir, "store")})
 }
 
+var noDatabase = absent{"no database is named with --postgres"}
+
 // onPostgreSQL opens the database that --postgres names.
 func onPostgreSQL(ctx context.Context, e *env) (keyStore, error) {
 	if e.postgres == "" {
-		return nil, absent{"no database is named with --postgres"}
+		return nil, noDatabase
 	}
 	return postgres.Open(ctx, postgres.Config{URL: e.postgres})
 }

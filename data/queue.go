@@ -64,6 +64,7 @@ type Delivery struct {
 	Attributes map[string]string
 	Dedup      string
 	Group      string
+	Fifo       bool      // the Queue is: those of one group come one after the other
 	Count      int       // how often it was received, this time included
 	Sent       time.Time // when it came in
 	First      time.Time // when it was received for the first time; zero is never
@@ -95,6 +96,8 @@ type Receive struct {
 	Max        int            // messages; 0 is 1
 	Visibility *time.Duration // nil is the Queue's
 	Wait       time.Duration  // for a first message where there is none
+	Groups     int            // of a Fifo Queue: whose messages at most; 0 is any number
+	PerGroup   int            // of a Fifo Queue: messages of each group at most; 0 is any number
 }
 
 // Queues keep Messages until they are worked on. All methods may be called
@@ -108,9 +111,9 @@ type Queues interface {
 	// Errors: NotFound, TooLarge, Invalid.
 	Send(ctx context.Context, r rouse.Ref, ms []Message) ([]Sent, error)
 
-	// Receive leases up to Max visible messages, oldest first, at most 1,000.
-	// While one of a group is leased, in a Fifo Queue, no other of it is
-	// received. Errors: NotFound.
+	// Receive leases up to Max visible messages, oldest first, at most 1,000. Of a
+	// Fifo Queue those of one group come together, and while one of a group is
+	// leased, no other of it is received. Errors: NotFound.
 	Receive(ctx context.Context, q Receive) ([]Delivery, error)
 
 	// Delete removes the messages whose receipts are good and says which those

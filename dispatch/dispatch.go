@@ -27,6 +27,10 @@ type Config struct {
 	// held meanwhile. It is called concurrently.
 	Handle func(ctx context.Context, queue string, ls []rouse.Lease) []Outcome
 
+	// Cut says how many of the first of ls, n at most, go into one call of Handle;
+	// nil is n. What one Receive returns must not need more calls than if it were n.
+	Cut func(queue string, ls []rouse.Lease, n int) int
+
 	// DeleteAll deletes messages of several queues, and says of each queue which
 	// receipts were good; nil is Queue's Delete for each of them.
 	DeleteAll func(ctx context.Context, all map[string][]rouse.Receipt) (map[string][]bool, error)
@@ -100,6 +104,9 @@ func New(c Config) *Dispatcher {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Cut == nil {
+		c.Cut = func(_ string, _ []rouse.Lease, n int) int { return n }
 	}
 	d := &Dispatcher{Config: c, lanes: map[string]*lane{}, holds: map[string]int{}, sooner: make(chan struct{}, 1), finished: make(chan finished, deletedAtOnce),
 		begun: make(chan struct{}, 1)}
@@ -279,7 +286,7 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	defer running.Wait()
 	begin := func(leases []rouse.Lease) {
 		for len(leases) > 0 {
-			batch := leases[:min(l.Batch, len(leases))]
+			batch := leases[:d.Cut(l.queue, leases, min(l.Batch, len(leases)))]
 			leases = leases[len(batch):]
 			slots <- struct{}{}
 			running.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/rouse-run/rouse"
 )
@@ -37,25 +38,68 @@ func CauseOf(ctx context.Context) Cause {
 
 // CauseIn returns the Cause that is in an Event's Attributes.
 func CauseIn(e *rouse.Event) Cause {
-	n, err := strconv.Atoi(e.Attributes[AttributeHops])
-	if err != nil {
-		n = 0
+	if len(e.Attributes) == 0 {
+		return Cause{}
 	}
-	return Cause{e.Attributes[AttributeCause], n}
+	c := Cause{ID: e.Attributes[AttributeCause]}
+	if text := e.Attributes[AttributeHops]; text != "" { // an error of Atoi costs memory
+		if n, err := strconv.Atoi(text); err == nil {
+			c.Hops = n
+		}
+	}
+	return c
 }
 
-// In returns attributes with those of c; the others stay as they are. Where there
-// is no Cause it returns them themselves.
+// HopHeader is the header that tells a webhook what led to what it gets, so that a
+// server knows what comes back to it. Only who signed the value can read it.
+const HopHeader = "Rouse-Hop"
+
+// ours begins the names of the Attributes that the platform gives. Who brings
+// Events or Messages must not have said them.
+const ours = "rouse"
+
+// In returns attributes that came from outside, with those of c: none of their own
+// is left that only the platform may give. Where that changes nothing it returns
+// them themselves. All that comes in passes here, once.
 func (c Cause) In(attributes map[string]string) map[string]string {
-	if c == (Cause{}) {
+	forged := 0
+	for k := range attributes {
+		if strings.HasPrefix(k, ours) {
+			forged++
+		}
+	}
+	if c == (Cause{}) && forged == 0 {
 		return attributes
 	}
-	out := make(map[string]string, len(attributes)+2)
+	out := make(map[string]string, len(attributes)-forged+2)
 	for k, v := range attributes {
-		out[k] = v
+		if !strings.HasPrefix(k, ours) {
+			out[k] = v
+		}
 	}
-	out[AttributeCause], out[AttributeHops] = c.ID, strconv.Itoa(c.Hops)
+	if c.ID != "" {
+		out[AttributeCause] = c.ID
+	}
+	if c != (Cause{}) {
+		out[AttributeHops] = strconv.Itoa(c.Hops)
+	}
 	return out
+}
+
+type activationKey struct{}
+
+// WithActivation returns a context of what makes an Event which the rule of a
+// name, that has no Batch, is to run as the Activation of an ID: who brought it
+// was told of that.
+func WithActivation(ctx context.Context, rule, id string) context.Context {
+	return context.WithValue(ctx, activationKey{}, rule+"/"+id)
+}
+
+// ActivationOf returns the AttributeActivation of what a context makes; "" is
+// none.
+func ActivationOf(ctx context.Context) string {
+	text, _ := ctx.Value(activationKey{}).(string)
+	return text
 }
 
 // wrapped begins what has a Cause before it. Nothing that is wrapped may begin

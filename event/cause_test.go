@@ -25,13 +25,20 @@ func TestCauseOf(t *testing.T) {
 }
 
 func TestCauseInAttributes(t *testing.T) {
-	mine := map[string]string{"k": "v", AttributeHops: "forged"}
+	mine := map[string]string{"k": "v", AttributeHops: "7", AttributeActivation: "r/id", AttributeReplayed: "true", "rousewhatever": "x", "arouse": "y"}
+	kept := maps.Clone(mine)
 	e := rouse.Event{Attributes: Cause{"a", 3}.In(mine)}
-	if !maps.Equal(e.Attributes, map[string]string{"k": "v", AttributeHops: "3", AttributeCause: "a"}) || mine[AttributeHops] != "forged" {
+	if !maps.Equal(e.Attributes, map[string]string{"k": "v", "arouse": "y", AttributeHops: "3", AttributeCause: "a"}) || !maps.Equal(mine, kept) {
 		t.Errorf("%v, of %v", e.Attributes, mine)
 	}
 	if c := CauseIn(&e); c != (Cause{"a", 3}) {
 		t.Errorf("%+v", c)
+	}
+	if got := (Cause{}).In(mine); !maps.Equal(got, map[string]string{"k": "v", "arouse": "y"}) {
+		t.Errorf("without a cause %v", got)
+	}
+	if got := (Cause{Hops: 2}).In(nil); !maps.Equal(got, map[string]string{AttributeHops: "2"}) {
+		t.Errorf("without an ID %v", got)
 	}
 	if c := CauseIn(&rouse.Event{}); c != (Cause{}) || c.In(nil) != nil {
 		t.Errorf("%+v", c)
@@ -64,4 +71,13 @@ func FuzzUnwrap(f *testing.F) {
 			t.Errorf("%x: %+v %x became %+v %x, %v", b, c, body, c2, body2, err)
 		}
 	})
+}
+
+func TestActivationOf(t *testing.T) {
+	if got := ActivationOf(t.Context()); got != "" {
+		t.Errorf("%q", got)
+	}
+	if got := ActivationOf(WithActivation(t.Context(), "a rule", "an id")); got != "a rule/an id" {
+		t.Errorf("%q", got)
+	}
 }

@@ -81,7 +81,7 @@ func TestWhatIsWrittenKnowsItsCause(t *testing.T) {
 		t.Helper()
 		_, err := streams.Append(ctx, thing, []data.Record{{Key: text, Data: []byte(text)}})
 		must(err)
-		_, err = queues.Send(ctx, thing, []data.Message{{Body: []byte(text), Attributes: map[string]string{"k": "v", event.AttributeHops: "forged"}}})
+		_, err = queues.Send(ctx, thing, []data.Message{{Body: []byte(text), Attributes: map[string]string{"k": "v", event.AttributeHops: "40", event.AttributeActivation: "r/id"}}})
 		must(err)
 		_, err = tables.Transact(ctx, []data.Write{{Op: data.WritePut, Table: thing, Item: data.Item{"k": data.Text(text)}}})
 		must(err)
@@ -112,7 +112,7 @@ func TestWhatIsWrittenKnowsItsCause(t *testing.T) {
 	}
 	for _, d := range ds {
 		text := string(d.Body)
-		if got := event.CauseIn(&rouse.Event{Attributes: d.Attributes}); got != want[text] || d.Attributes["k"] != "v" {
+		if got := event.CauseIn(&rouse.Event{Attributes: d.Attributes}); got != want[text] || d.Attributes["k"] != "v" || d.Attributes[event.AttributeActivation] != "" {
 			t.Errorf("the message %s has %v", text, d.Attributes)
 		}
 	}

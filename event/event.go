@@ -62,8 +62,8 @@ type Server interface {
 // An Emitter takes what happened. All methods may be called concurrently.
 type Emitter interface {
 	// Emit stores Events of a Trigger, in order, and returns when they are
-	// durable. An Event with the ID of one that the Trigger made within a day is
-	// dropped; one without gets a new ID, and the time now where it has none.
+	// durable. An Event with the ID of one that the Trigger made is dropped, while
+	// that is kept; one without gets a new ID, and the time now where it has none.
 	// State, where not nil, is kept with them in one transaction. Errors:
 	// NotFound, TooLarge, Unavailable.
 	Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, state []byte) error
@@ -72,7 +72,8 @@ type Emitter interface {
 	State(ctx context.Context, trigger rouse.Ref) ([]byte, error)
 }
 
-// The names of Attributes that the platform gives to Events.
+// The names of Attributes that the platform gives to Events; Cause.In leaves out
+// those that others gave.
 const (
 	AttributeHops       = "rousehops"       // how many activations led to it, one after the other
 	AttributeCause      = "rousecause"      // the ID of the last of them

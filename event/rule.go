@@ -13,7 +13,8 @@ import (
 // or to another Target: at least once.
 //
 // Events of streams and tables are delivered in the order of their shard, the
-// next when the one before was answered or given up. Those of all else are
+// next when the one before was answered or given up; those of a group of a queue
+// that is fifo as well, and a Batch of these has one group. Those of all else are
 // delivered side by side, and each is retried by itself.
 type Rule struct {
 	rouse.Ref
@@ -27,10 +28,11 @@ type Rule struct {
 	DeadLetter *Target         `json:"deadLetter,omitempty"` // where that goes which was given up
 	Success    *Target         `json:"success,omitempty"`    // where an Outcome goes
 	Failure    *Target         `json:"failure,omitempty"`
-	From       string          `json:"from,omitempty"`   // "oldest"; "" is what happens from now on
-	Budget     float64         `json:"budget,omitempty"` // GB-seconds an hour of its function, beyond which it is paused; 0 is any
-	Paused     string          `json:"paused,omitempty"` // why nothing is delivered; set by Pause
-	Resumed    time.Time       `json:"resumed,omitzero"` // when it was, last
+	From       string          `json:"from,omitempty"`    // "oldest"; "" is what happens from now on
+	Budget     float64         `json:"budget,omitempty"`  // GB-seconds an hour of its function, beyond which it is paused; 0 is any
+	Paused     string          `json:"paused,omitempty"`  // why nothing is delivered; set by Pause
+	Resumed    time.Time       `json:"resumed,omitzero"`  // when it was, last
+	Redriven   time.Time       `json:"redriven,omitzero"` // when what it gave up was sent back, last
 	Created    time.Time       `json:"created"`
 	Notes      rouse.Notes     `json:"notes,omitempty"`
 }
@@ -69,7 +71,7 @@ type Target struct {
 // within these bounds.
 type Batch struct {
 	Size   int            `json:"size"`             // Events; 0 is 100
-	Window rouse.Duration `json:"window,omitempty"` // how long to wait for more
+	Window rouse.Duration `json:"window,omitempty"` // how long to wait for more; none of a queue that is fifo
 	Bytes  int            `json:"bytes,omitempty"`  // of their data; 0 is 6 MiB
 	Bisect bool           `json:"bisect,omitempty"` // halve a batch that fails, to find what it is that fails
 }
@@ -130,8 +132,9 @@ type Control interface {
 	Pause(ctx context.Context, r rouse.Ref, why string) error
 	Resume(ctx context.Context, r rouse.Ref) error
 
-	// Dead lists what a Rule without a DeadLetter has given up, oldest first after
-	// an ID. Redrive delivers it again, all where ids is empty, and says how many.
+	// Dead lists what a Rule without a DeadLetter has given up, and what the fuse
+	// has parked, oldest first after an ID. Redrive delivers it again, all where ids
+	// is empty, and says how many; hops begin anew.
 	Dead(ctx context.Context, r rouse.Ref, after int64, limit int) ([]rouse.DeadLetter, error)
 	Redrive(ctx context.Context, r rouse.Ref, ids []int64) (int, error)
 
@@ -140,8 +143,11 @@ type Control interface {
 	Replay(ctx context.Context, p Replay) (int, error)
 }
 
-// A Viewer lets people see what there is. All methods may be called concurrently.
+// A Viewer lets people see what there is, and what there would be. All methods
+// may be called concurrently.
 type Viewer interface {
+	Checker
+
 	// Find returns the Event of an ID, while it is kept. Errors: NotFound.
 	Find(ctx context.Context, ns rouse.Namespace, id string) (rouse.Event, error)
 
@@ -154,4 +160,7 @@ type Viewer interface {
 	// yet, or is to be another, that is when it would. known is false where its Source
 	// can't know. Errors: Invalid.
 	Next(ctx context.Context, t Trigger) (at time.Time, known bool, err error)
+
+	// Health says how a Trigger does, but for Next. Errors: NotFound.
+	Health(ctx context.Context, r rouse.Ref) (Health, error)
 }

@@ -116,12 +116,12 @@ func (d *Dispatcher) run(ctx context.Context, lease rouse.Lease) dispatch.Outcom
 	if err := json.Unmarshal(lease.Body, &in); err != nil {
 		return dispatch.Outcome{Bury: "not an invocation: " + err.Error()}
 	}
-	in.Attempt = lease.Count
-	a, err := d.Invoker.Invoke(ctx, in)
 	retry := d.Retry
-	if f, ferr := d.Registry.Function(ctx, in.Function, in.Qualifier); ferr == nil && f.Retry.Attempts > 0 {
+	if f, err := d.Registry.Function(ctx, in.Function, in.Qualifier); err == nil && f.Retry.Attempts > 0 {
 		retry = f.Retry
 	}
+	in.Attempt, in.Attempts = lease.Count, retry.Attempts
+	a, err := d.Invoker.Invoke(ctx, in)
 	switch {
 	case err == nil && a.Status == rouse.StatusAnswered:
 		return dispatch.Outcome{}

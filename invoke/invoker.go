@@ -60,7 +60,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	if in.ID == "" {
 		in.ID = NewID()
 	}
-	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Rule: in.Rule, Hops: in.Hops,
+	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Maker: in.Maker, Rule: in.Rule, Hops: in.Hops,
 		Attempt: in.Attempt, Replayed: in.Replayed, Started: time.Now(), Notes: f.Recorded}
 	v.Recorder.Begin(a)
 	if h := v.Handlers[f.Contract]; h != nil {
@@ -68,7 +68,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	}
 	lease, err := v.Pool.Lease(ctx, f, in.ID)
 	if err != nil {
-		return v.unleased(ctx, a, err)
+		return v.unleased(ctx, in, a, err)
 	}
 	a.Cold, a.Queued, a.Init = lease.Cold, rouse.Duration(lease.Queued), rouse.Duration(lease.Init)
 	limit := time.Duration(f.Limits.Timeout)
@@ -84,6 +84,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()
 	a.Memory = lease.Peak(lease.Ran > longRun)
 	lease.Release(err != nil)
+	a.Again = retried(in, a.Status)
 	v.Recorder.Add(a)
 	return a, nil
 }
@@ -107,8 +108,14 @@ func (v *Invoker) handle(ctx context.Context, h rouse.Handler, f rouse.Function,
 	running.close()
 	v.conclude(&a, answer, err, limit, func() bool { return false })
 	a.Run = rouse.Duration(time.Since(a.Started))
+	a.Again = retried(in, a.Status)
 	v.Recorder.Add(a)
 	return a, nil
+}
+
+// retried reports whether an invocation that ended so will be tried again.
+func retried(in rouse.Invocation, s rouse.Status) bool {
+	return s != rouse.StatusAnswered && in.Attempt < in.Attempts
 }
 
 // conclude says how the run ended.
@@ -136,18 +143,22 @@ func (v *Invoker) conclude(a *rouse.Activation, answer rouse.Answer, err error, 
 
 // unleased is how an invocation ends that got no instance. A function whose
 // code can't be made ready has failed; the rest is the platform's error.
-func (v *Invoker) unleased(ctx context.Context, a rouse.Activation, err error) (rouse.Activation, error) {
+func (v *Invoker) unleased(ctx context.Context, in rouse.Invocation, a rouse.Activation, err error) (rouse.Activation, error) {
 	var boot *rouse.BootError
 	if errors.As(err, &boot) {
 		a.Status, a.Failure, a.Cold = boot.Status, &boot.Failure, true
 		a.Init = rouse.Duration(time.Since(a.Started))
+		a.Again = retried(in, a.Status)
 		v.Recorder.Add(a)
 		return a, nil
 	}
 	a.Queued = rouse.Duration(time.Since(a.Started))
 	a.Status = rouse.StatusRefused
 	a.Failure = &rouse.Failure{Type: rouse.KindOf(err).String(), Message: err.Error()}
-	switch kind := rouse.KindOf(err); {
+	kind := rouse.KindOf(err)
+	// Where its code was not tried, that is no attempt.
+	a.Again = retried(in, a.Status) || in.Attempts > 0 && (kind == rouse.Throttled || kind == rouse.Unavailable)
+	switch {
 	case kind == rouse.Throttled && ctx.Err() != nil && a.Attempt > 0:
 		v.Recorder.Forget(a.ID) // it will be tried again
 		return a, err

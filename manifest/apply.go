@@ -4,47 +4,58 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 )
 
-// Apply does what a Plan says, and calls done after each step, of how many. A
-// step that fails undoes those before it: the server is then as it was, but for
-// version numbers. Removals come last and are not undone.
-func (p *Plan) Apply(ctx context.Context, done func(s Step, n, of int)) error {
-	steps := slices.Clone(p.Steps)
-	slices.SortStableFunc(steps, func(a, b Step) int {
-		switch {
-		case a.last == b.last:
-			return 0
-		case b.last:
-			return -1
-		}
-		return 1
-	})
-	for i, s := range steps {
-		err := s.do(ctx)
-		if err == nil {
-			if done != nil {
-				done(s, i+1, len(steps))
-			}
+// A Report says what became of a Step.
+type Report struct {
+	Step
+	N, Of int   // how many were done with it, of how many
+	Back  bool  // it was taken back
+	Err   error // why that could not be
+}
+
+// Apply does what a Plan says, and calls tell of each Step; nil is nobody. What
+// the server was asked about when it was planned is not asked again.
+//
+// A Step that fails has those before it taken back, the last one first: the
+// server is then as it was, but for version numbers. What somebody else has
+// changed meanwhile, or come to use, stays as it is. Steps that can't be taken
+// back come last: they remove triggers with secrets, functions, and what holds
+// data. Once the first of them is done, a failure leaves what was done, and the
+// rest is what there still is to do.
+func (p *Plan) Apply(ctx context.Context, tell func(Report)) error {
+	if tell == nil {
+		tell = func(Report) {}
+	}
+	undos := make([]func(context.Context) error, len(p.Steps))
+	for i, s := range p.Steps {
+		undo, err := s.do(ctx)
+		if undos[i] = undo; err == nil {
+			tell(Report{Step: s, N: i + 1, Of: len(p.Steps)})
 			continue
 		}
 		err = fmt.Errorf("%s %s %s: %w", s.Action, s.Kind, s.Name, err)
-		if s.last {
-			return err
+		if i > 0 && p.Steps[i-1].phase == forgetting {
+			return fmt.Errorf("%w; what was done before can't be taken back and stays", err)
 		}
-		return errors.Join(err, undo(context.WithoutCancel(ctx), steps[:i]))
+		return errors.Join(err, p.undo(context.WithoutCancel(ctx), undos[:i], tell))
 	}
 	return nil
 }
 
-// undo takes back steps that were done, the last one first.
-func undo(ctx context.Context, steps []Step) error {
+// undo takes back the first Steps, the last one first.
+func (p *Plan) undo(ctx context.Context, undos []func(context.Context) error, tell func(Report)) error {
 	var errs []error
-	for _, s := range slices.Backward(steps) {
-		if err := s.undo(ctx); err != nil {
+	for i := len(undos) - 1; i >= 0; i-- {
+		if undos[i] == nil { // somebody else had done it
+			continue
+		}
+		s := p.Steps[i]
+		err := undos[i](ctx)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("undo %s of %s %s: %w", s.Action, s.Kind, s.Name, err))
 		}
+		tell(Report{Step: s, Back: true, Err: err})
 	}
 	return errors.Join(errs...)
 }

@@ -1,62 +1,67 @@
 package manifest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
-// documents returns what the File wants, in the order of kinds, as the server
-// would show it.
-func (f *File) documents() ([]map[string]map[string]any, error) {
-	all := make([]map[string]map[string]any, len(kinds))
-	for i := range all {
-		all[i] = map[string]map[string]any{}
+// documents returns what the File wants, by kind and name, as the server takes
+// it.
+func (f *File) documents() (map[string]map[string]document, error) {
+	all := map[string]map[string]document{}
+	for _, k := range kinds {
+		all[k.one] = map[string]document{}
 	}
-	add := func(kind int, name string, v any) error {
+	add := func(kind, name string, v any) error {
 		b, err := json.Marshal(v)
 		if err != nil {
-			return fmt.Errorf("%s %s: %w", kinds[kind].one, name, err)
+			return fmt.Errorf("%s %s: %w", kind, name, err)
 		}
-		var m map[string]any
+		var m document
 		if err := json.Unmarshal(b, &m); err != nil {
-			return fmt.Errorf("%s %s: %w", kinds[kind].one, name, err)
+			return fmt.Errorf("%s %s: %w", kind, name, err)
 		}
-		for _, k := range given {
-			delete(m, k)
-		}
-		all[kind][name] = m
+		all[kind][name] = bare(m)
 		return nil
 	}
+	for n, fn := range f.Functions {
+		if err := add("function", n, fn.options()); err != nil {
+			return nil, err
+		}
+	}
 	for n, s := range f.Streams {
-		d := data.Stream{Shards: max(s.Shards, 1), Keep: orSpan(s.Keep, 24*time.Hour)}
-		if err := add(0, n, d); err != nil {
+		d := wire.StreamOptions{Keep: rouse.Duration(s.Keep)}
+		if s.Shards != nil {
+			d.Shards = *s.Shards
+		}
+		if err := add("stream", n, d); err != nil {
 			return nil, err
 		}
 	}
 	for n, q := range f.Queues {
-		if err := add(1, n, q.document()); err != nil {
+		if err := add("queue", n, q.document()); err != nil {
 			return nil, err
 		}
 	}
 	for n, t := range f.Tables {
-		if err := add(2, n, t.document()); err != nil {
+		if err := add("table", n, t.document()); err != nil {
 			return nil, err
 		}
 	}
 	for n, b := range f.Buckets {
-		d := data.Bucket{Versioned: b.Versioned, Changes: orSpan(b.Changes, 24*time.Hour)}
-		if err := add(3, n, d); err != nil {
+		d := wire.BucketOptions{Versioned: b.Versioned, Changes: rouse.Duration(cmp.Or(b.Changes, Span(24*time.Hour)))}
+		if err := add("bucket", n, d); err != nil {
 			return nil, err
 		}
 	}
 	for n, t := range f.Triggers {
 		for kind, config := range t {
-			if err := add(4, n, map[string]any{"kind": kind, "config": config}); err != nil {
+			if err := add("trigger", n, map[string]any{"kind": kind, "config": config}); err != nil {
 				return nil, err
 			}
 		}
@@ -66,36 +71,25 @@ func (f *File) documents() ([]map[string]map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := add(5, r.Name, r); err != nil {
+		if err := add("rule", r.Name, r); err != nil {
 			return nil, err
 		}
 	}
 	for pattern, r := range f.Routes {
-		if err := add(6, pattern, wire.RouteOptions{To: r.To, Qualifier: r.Qualifier, Public: r.Public}); err != nil {
+		if err := add("route", pattern, wire.RouteOptions{To: r.To, Qualifier: r.Qualifier, Public: r.Public}); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-func orSpan(s Span, def time.Duration) rouse.Duration {
-	if s == 0 {
-		return rouse.Duration(def)
-	}
-	return rouse.Duration(s)
-}
-
-func (q Queue) document() map[string]any {
-	d := data.DefaultQueue(rouse.Ref{})
-	m := map[string]any{"visibility": orSpan(q.Visibility, time.Duration(d.Visibility)), "keep": orSpan(q.Keep, time.Duration(d.Keep)), "delay": rouse.Duration(q.Delay),
-		"maxReceives": q.MaxReceives, "fifo": q.Fifo, "dedupByBody": q.DedupByBody}
+func (q Queue) document() wire.QueueOptions {
+	o := wire.QueueOptions{Visibility: (*rouse.Duration)(q.Visibility), Keep: (*rouse.Duration)(q.Keep), Delay: rouse.Duration(q.Delay),
+		MaxReceives: q.MaxReceives, Fifo: q.Fifo, DedupByBody: q.DedupByBody, DeadLetter: q.DeadLetter}
 	if q.DeadLetter != "" {
-		m["deadLetter"] = q.DeadLetter
-		if q.MaxReceives == 0 {
-			m["maxReceives"] = 5
-		}
+		o.MaxReceives = cmp.Or(o.MaxReceives, 5)
 	}
-	return m
+	return o
 }
 
 func (a Attribute) attribute() map[string]any {

@@ -10,11 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/docker/go-units"
-	"github.com/goccy/go-yaml"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
@@ -22,21 +22,24 @@ import (
 
 // A File is a manifest.
 type File struct {
-	Functions map[string]Function       `yaml:"functions"`
-	Tables    map[string]Table          `yaml:"tables"`
-	Queues    map[string]Queue          `yaml:"queues"`
-	Streams   map[string]Stream         `yaml:"streams"`
-	Buckets   map[string]Bucket         `yaml:"buckets"`
-	Triggers  map[string]map[string]any `yaml:"triggers"` // by name: one kind and its config
-	Rules     []Rule                    `yaml:"rules"`
-	Routes    map[string]Route          `yaml:"routes"` // by pattern, such as "GET /items/{id}"
+	Functions map[string]Function `yaml:"functions"`
+	Tables    map[string]Table    `yaml:"tables"`
+	Queues    map[string]Queue    `yaml:"queues"`
+	Streams   map[string]Stream   `yaml:"streams"`
+	Buckets   map[string]Bucket   `yaml:"buckets"`
+	Triggers  map[string]Trigger  `yaml:"triggers"`
+	Rules     []Rule              `yaml:"rules"`
+	Routes    map[string]Route    `yaml:"routes"` // by pattern, such as "GET /items/{id}"
 
 	dir string // that paths are relative to
 }
 
+// A Trigger is one kind and its config.
+type Trigger map[string]any
+
 // A Function says what to deploy, and with which options.
 type Function struct {
-	Code        string            `yaml:"code"` // path of a file, folder or zip
+	Code        string            `yaml:"code" required:"true"` // path of a file, folder or zip
 	Runtime     string            `yaml:"runtime"`
 	Handler     string            `yaml:"handler"`
 	Contract    string            `yaml:"contract"`
@@ -72,7 +75,7 @@ type Attribute struct {
 
 // A Table is data.Table as it is written.
 type Table struct {
-	Key     Attribute        `yaml:"key"`
+	Key     Attribute        `yaml:"key" required:"true"`
 	Sort    Attribute        `yaml:"sort"`
 	Indexes map[string]Index `yaml:"indexes"`
 	TTL     string           `yaml:"ttl"`
@@ -89,9 +92,9 @@ type Index struct {
 
 // A Queue is data.Queue as it is written.
 type Queue struct {
-	Visibility  Span   `yaml:"visibility"`
+	Visibility  *Span  `yaml:"visibility"`
 	Delay       Span   `yaml:"delay"`
-	Keep        Span   `yaml:"keep"`
+	Keep        *Span  `yaml:"keep"` // 0s is for ever
 	MaxReceives int    `yaml:"max-receives"`
 	DeadLetter  string `yaml:"dead-letter"`
 	Fifo        bool   `yaml:"fifo"`
@@ -100,7 +103,7 @@ type Queue struct {
 
 // A Stream is data.Stream as it is written.
 type Stream struct {
-	Shards int  `yaml:"shards"`
+	Shards *int `yaml:"shards" least:"1"` // none leaves a stream as it is divided
 	Keep   Span `yaml:"keep"`
 }
 
@@ -114,10 +117,10 @@ type Bucket struct {
 // it is on and goes to.
 type Rule struct {
 	Name       string         `yaml:"name"`
-	On         On             `yaml:"on"`
+	On         On             `yaml:"on" required:"true"`
 	When       map[string]any `yaml:"when"`
 	Input      any            `yaml:"input"`
-	To         Target         `yaml:"to"`
+	To         Target         `yaml:"to" required:"true"`
 	Batch      *Batch         `yaml:"batch"`
 	Parallel   int            `yaml:"parallel"`
 	Retry      Retry          `yaml:"retry"`
@@ -156,13 +159,9 @@ type Batch struct {
 // A Size is bytes, written as a number or such as 256MB.
 type Size int64
 
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (s *Size) UnmarshalYAML(b []byte) error {
-	var text string
-	if err := yaml.Unmarshal(b, &text); err != nil {
-		return err
-	}
-	n, err := units.RAMInBytes(text)
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	n, err := units.RAMInBytes(string(text))
 	if err != nil || n < 0 {
 		return fmt.Errorf("%q is no size such as 256MB", text)
 	}
@@ -173,86 +172,78 @@ func (s *Size) UnmarshalYAML(b []byte) error {
 // A Span is a duration, written such as 30s, 24h or 7d.
 type Span time.Duration
 
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (s *Span) UnmarshalYAML(b []byte) error {
-	var text string
-	if err := yaml.Unmarshal(b, &text); err != nil {
-		return err
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Span) UnmarshalText(text []byte) error {
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			*s = Span(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
 	}
-	var days int
-	if n, err := fmt.Sscanf(text, "%dd", &days); n == 1 && err == nil && text == fmt.Sprintf("%dd", days) {
-		*s = Span(time.Duration(days) * 24 * time.Hour)
-		return nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d < 0 {
 		return fmt.Errorf("%q is no duration such as 30s, 24h or 7d", text)
 	}
 	*s = Span(d)
 	return nil
 }
 
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (a *Attribute) UnmarshalYAML(b []byte) error {
-	type long Attribute
-	if err := yaml.Unmarshal(b, &a.Name); err == nil {
-		return nil
-	}
-	return strict(b, (*long)(a))
+func (a *Attribute) alone(name string) error { a.Name = name; return nil }
+
+func (r *Route) alone(name string) error {
+	r.To, r.Qualifier = versioned(name)
+	return nil
 }
 
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (r *Route) UnmarshalYAML(b []byte) error {
-	type long Route
-	if err := yaml.Unmarshal(b, &r.To); err == nil {
-		return nil
-	}
-	return strict(b, (*long)(r))
-}
-
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (o *On) UnmarshalYAML(b []byte) error {
-	return named(b, &o.Trigger, map[string]*string{"trigger": &o.Trigger, "stream": &o.Stream, "queue": &o.Queue, "table": &o.Table,
-		"bucket": &o.Bucket, "function": &o.Function, "outcome": &o.Outcome})
-}
-
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (t *Target) UnmarshalYAML(b []byte) error {
-	return named(b, &t.Function, parts((*event.Target)(t)))
-}
-
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (d *Dead) UnmarshalYAML(b []byte) error { return named(b, &d.Queue, parts((*event.Target)(d))) }
-
-func parts(t *event.Target) map[string]*string {
-	return map[string]*string{"function": &t.Function, "queue": &t.Queue, "stream": &t.Stream, "webhook": &t.Webhook, "qualifier": &t.Qualifier}
-}
-
-// named reads a name alone, or a map of fields.
-func named(b []byte, alone *string, fields map[string]*string) error {
-	if err := yaml.Unmarshal(b, alone); err == nil {
-		return nil
-	}
-	var m map[string]string
-	if err := yaml.Unmarshal(b, &m); err != nil {
-		return err
-	}
-	for k, v := range m {
-		to := fields[k]
-		if to == nil {
-			known := []string{}
-			for k := range fields {
-				known = append(known, k)
-			}
-			return fmt.Errorf("unknown field %q; there are %s", k, list(known))
-		}
-		*to = v
+// alone takes the name of a trigger, or what else there is with its kind before
+// it, such as stream:clicks.
+func (o *On) alone(text string) error {
+	kind, name, ok := strings.Cut(text, ":")
+	to := map[string]*string{"trigger": &o.Trigger, "stream": &o.Stream, "queue": &o.Queue, "table": &o.Table, "bucket": &o.Bucket, "function": &o.Function}[kind]
+	switch {
+	case !ok:
+		o.Trigger = text
+	case to == nil || name == "":
+		return fmt.Errorf("%q is neither the name of a trigger nor such as stream:clicks; there are trigger, stream, queue, table, bucket and function", text)
+	default:
+		*to = name
 	}
 	return nil
 }
 
-func strict(b []byte, v any) error {
-	return yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(v)
+// alone takes the name of a function, with a version or an alias after it or
+// without, a URL, or what else there is with its kind before it, such as
+// queue:jobs.
+func (t *Target) alone(text string) error {
+	kind, name, _ := strings.Cut(text, ":")
+	switch {
+	case strings.Contains(text, "://"):
+		t.Webhook = text
+	case kind == "queue":
+		t.Queue = name
+	case kind == "stream":
+		t.Stream = name
+	case kind == "function":
+		t.Function, t.Qualifier = versioned(name)
+	default:
+		t.Function, t.Qualifier = versioned(text)
+	}
+	return nil
+}
+
+// alone takes what a Target does, but a name is that of a queue.
+func (d *Dead) alone(text string) error {
+	if !strings.Contains(text, ":") {
+		d.Queue = text
+		return nil
+	}
+	return (*Target)(d).alone(text)
+}
+
+// versioned takes apart NAME:VERSION.
+func versioned(text string) (function, qualifier string) {
+	function, qualifier, _ = strings.Cut(text, ":")
+	return function, qualifier
 }
 
 var variable = regexp.MustCompile(`\$\$?\{([A-Za-z_][A-Za-z0-9_]*)\}`)
@@ -295,8 +286,8 @@ func parse(name, dir string, b []byte, env func(string) (string, bool)) (*File, 
 	if len(bytes.TrimSpace(b)) == 0 {
 		return f, nil
 	}
-	if err := strict(b, f); err != nil {
-		return nil, rouse.Errorf(rouse.Invalid, "read manifest", name, "%s", strings.TrimSpace(yaml.FormatError(err, false, true)))
+	if err := decode(b, f); err != nil {
+		return nil, rouse.Errorf(rouse.Invalid, "read manifest", name, "%w", err)
 	}
 	if err := f.check(); err != nil {
 		return nil, rouse.Errorf(rouse.Invalid, "read manifest", name, "%w", err)
@@ -319,6 +310,11 @@ func (f *File) check() error {
 	for n, fn := range f.Functions {
 		if fn.Code == "" {
 			return fmt.Errorf("functions.%s: code is missing: the path of a file, a folder or a zip", n)
+		}
+	}
+	for n, s := range f.Streams {
+		if s.Shards != nil && *s.Shards < 1 {
+			return fmt.Errorf("streams.%s.shards: it is %d; it must be 1 or more, or left out", n, *s.Shards)
 		}
 	}
 	for n, t := range f.Triggers {

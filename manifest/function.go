@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/bundle"
@@ -28,41 +31,73 @@ func optionsOf(f rouse.Function) wire.Options {
 		Allow: f.Allow, Retry: f.Retry, Code: f.Code}
 }
 
+// pack packs the code of all functions.
+func (p *planner) pack() error {
+	for _, name := range keys(p.file.Functions) {
+		path := p.file.Functions[name].Code
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.file.dir, path)
+		}
+		var code bytes.Buffer
+		if err := bundle.Pack(&code, path); err != nil {
+			return fmt.Errorf("functions.%s.code: %w", name, err)
+		}
+		p.code[name] = code.Bytes()
+	}
+	return nil
+}
+
 // function compares one function, code and options.
-func (p *planner) function(name string, f *File) error {
-	fn := f.Functions[name]
-	path := fn.Code
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(f.dir, path)
-	}
-	var code bytes.Buffer
-	if err := bundle.Pack(&code, path); err != nil {
-		return fmt.Errorf("functions.%s.code: %w", name, err)
-	}
-	o := fn.options()
-	step := Step{Action: Create, Kind: "function", Name: name, do: func(ctx context.Context) error {
-		_, err := p.s.Deploy(ctx, name, o, bytes.NewReader(code.Bytes()), nil)
-		return err
-	}, undo: func(ctx context.Context) error { return p.s.Remove(ctx, name) }}
+func (p *planner) function(kind, _, name string) error {
+	code, o := p.code[name], p.file.Functions[name].options()
+	step := Step{Action: Create, Kind: kind, Name: name, do: func(ctx context.Context) (func(context.Context) error, error) {
+		made, err := p.s.Deploy(ctx, name, o, bytes.NewReader(code), nil)
+		return func(ctx context.Context) error { return undeploy(ctx, p.s, made) }, err
+	}}
 	have, err := p.s.Function(p.ctx, name, "")
 	switch {
 	case rouse.KindOf(err) == rouse.NotFound:
-		p.plan.Steps = append(p.plan.Steps, step)
-		return nil
 	case err != nil:
 		return err
-	}
-	step.Action, step.Details = Change, differences(o, rouse.DigestOf(code.Bytes()), have)
-	if len(step.Details) == 0 {
-		p.plan.Same++
-		return nil
-	}
-	step.undo = func(ctx context.Context) error {
-		_, err := p.s.Deploy(ctx, name, optionsOf(have), nil, nil)
-		return err
+	default:
+		var want wire.Options // with the defaults of the server
+		b, err := json.Marshal(p.want[kind][name])
+		if err == nil {
+			err = json.Unmarshal(b, &want)
+		}
+		if err != nil {
+			return fmt.Errorf("function %s: %w", name, err)
+		}
+		step.Action, step.Details = Change, differences(want, rouse.DigestOf(code), have)
+		if len(step.Details) == 0 {
+			p.plan.Same++
+			return nil
+		}
 	}
 	p.plan.Steps = append(p.plan.Steps, step)
 	return nil
+}
+
+// undeploy deploys what there was before a version, or removes the function
+// where there was none, unless somebody has deployed another since.
+func undeploy(ctx context.Context, s Server, made rouse.Function) error {
+	now, err := s.Function(ctx, made.Name, "")
+	switch {
+	case err != nil:
+		return err
+	case now.Version != made.Version:
+		return errOthers
+	case made.Version == 1:
+		if err := unused(ctx, s, "function", made.Name); err != nil {
+			return err
+		}
+		return s.Remove(ctx, made.Name)
+	}
+	before, err := s.Function(ctx, made.Name, strconv.Itoa(made.Version-1))
+	if err == nil {
+		_, err = s.Deploy(ctx, made.Name, optionsOf(before), nil, nil)
+	}
+	return err
 }
 
 // differences say in which fields a version is not what o and the digest of its
@@ -73,7 +108,7 @@ func differences(o wire.Options, code rouse.Digest, have rouse.Function) (detail
 	}
 	set := func(name string, want, has any) {
 		if !zero(want) && !reflect.DeepEqual(want, has) {
-			details = append(details, fmt.Sprintf("%s: %s -> %s", name, text(has), text(want)))
+			details = append(details, fmt.Sprintf("%s: %s -> %s", name, said(has), said(want)))
 		}
 	}
 	set("runtime", o.Runtime, have.Runtime)
@@ -81,7 +116,7 @@ func differences(o wire.Options, code rouse.Digest, have rouse.Function) (detail
 	set("contract", o.Contract, have.Contract)
 	want, has := reflect.ValueOf(o.Limits), reflect.ValueOf(have.Limits)
 	for i := range want.NumField() {
-		set(want.Type().Field(i).Name, want.Field(i).Interface(), has.Field(i).Interface())
+		set(strings.ToLower(want.Type().Field(i).Name), want.Field(i).Interface(), has.Field(i).Interface())
 	}
 	set("retry.attempts", o.Retry.Attempts, have.Retry.Attempts)
 	set("retry.backoff", o.Retry.Backoff, have.Retry.Backoff)
@@ -94,7 +129,7 @@ func differences(o wire.Options, code rouse.Digest, have rouse.Function) (detail
 		}
 	}
 	if !slices.Equal(o.Allow, have.Allow) {
-		details = append(details, fmt.Sprintf("allow: %s -> %s", text(have.Allow), text(o.Allow)))
+		details = append(details, fmt.Sprintf("allow: %s -> %s", said(have.Allow), said(o.Allow)))
 	}
 	for _, k := range keys(o.Env) {
 		if v, ok := have.Env[k]; !ok || v != o.Env[k] {
@@ -109,7 +144,10 @@ func differences(o wire.Options, code rouse.Digest, have rouse.Function) (detail
 	return details
 }
 
-func text(v any) string {
+func said(v any) string {
+	if d, ok := v.(rouse.Duration); ok {
+		return shortSpan(time.Duration(d))
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)

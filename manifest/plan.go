@@ -3,17 +3,16 @@ package manifest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
-	"github.com/rouse-run/rouse/event"
 )
 
 // A Server is what is compared and changed.
@@ -43,9 +42,18 @@ type Step struct {
 	Name    string   `json:"name"`
 	Details []string `json:"details,omitempty"` // what changes, such as "keep: 24h0m0s -> 48h0m0s"
 
-	do, undo func(context.Context) error
-	last     bool // when all else is done: what it does can't be undone
+	phase phase
+	do    func(context.Context) (undo func(context.Context) error, err error)
 }
+
+// A phase says when a Step is done. What can't be taken back comes last.
+type phase int
+
+const (
+	setting    phase = iota // what is made or changed is as it was again when it is taken back
+	removing                // so is what was removed and can be put back: rules, routes, and triggers without secrets
+	forgetting              // triggers with secrets, functions with their versions, and what holds data
+)
 
 // A Plan is what makes a server as a File says.
 type Plan struct {
@@ -53,60 +61,73 @@ type Plan struct {
 	Same  int    `json:"same"` // things that are as they should be
 }
 
-// kinds are those that are JSON documents, in the order in which they can be
-// made: what comes later names what came before. Functions come before triggers.
+// A document is what there is of a thing, or is to be, as JSON.
+type document = map[string]any
+
+// kinds are in the order in which they can be made: what comes later names what
+// came before.
 var kinds = []struct{ one, many string }{{"stream", "streams"}, {"queue", "queues"}, {"table", "tables"}, {"bucket", "buckets"},
-	{"trigger", "triggers"}, {"rule", "rules"}, {"route", "routes"}}
+	{"function", "functions"}, {"trigger", "triggers"}, {"rule", "rules"}, {"route", "routes"}}
 
-// given are fields that a server adds to what it was told.
-var given = []string{"namespace", "name", "created", "notes", "counts", "status", "paused", "resumed", "filling"}
-
-// Plan compares. With prune, what the server has beyond the File is to be
-// removed, with all that it holds.
+// Plan compares, and asks the server whether what is to be done can be; nothing
+// is changed. With prune, what the server has beyond the File is to be removed,
+// with all that it holds. Errors: Invalid, NotFound and Conflict, with all that
+// the server would refuse.
 func (f *File) Plan(ctx context.Context, s Server, prune bool) (*Plan, error) {
-	want, err := f.documents()
-	if err != nil {
+	p := &planner{ctx: ctx, s: s, file: f, plan: &Plan{}, code: map[string][]byte{}, have: map[string]map[string]document{}}
+	var err error
+	if p.want, err = f.documents(); err != nil {
 		return nil, err
 	}
-	p := &planner{ctx: ctx, s: s, plan: &Plan{}}
-	for i, k := range kinds {
-		if k.one == "trigger" {
-			for _, name := range keys(f.Functions) {
-				if err := p.function(name, f); err != nil {
-					return nil, err
-				}
+	if err := p.pack(); err != nil {
+		return nil, err
+	}
+	for _, k := range kinds {
+		if len(p.want[k.one]) > 0 || prune {
+			if p.have[k.one], err = p.list(k.many); err != nil {
+				return nil, err
 			}
 		}
-		docs := want[i]
-		for _, name := range order(k.one, docs, f) {
-			if err := p.document(k.one, k.many, name, docs[name]); err != nil {
+	}
+	if err := p.check(prune); err != nil {
+		return nil, err
+	}
+	for _, k := range kinds {
+		for _, name := range p.order(k.one) {
+			compare := p.document
+			if k.one == "function" {
+				compare = p.function
+			}
+			if err := compare(k.one, k.many, name); err != nil {
 				return nil, err
 			}
 		}
 	}
 	if prune {
-		for i, k := range slices.Backward(kinds) {
-			if k.one == "bucket" { // rules and triggers are gone by then
-				if err := p.pruneFunctions(f); err != nil {
-					return nil, err
-				}
-			}
-			if err := p.prune(k.one, k.many, want[i]); err != nil {
-				return nil, err
-			}
-		}
+		p.prune()
 	}
+	slices.SortStableFunc(p.plan.Steps, func(a, b Step) int { return int(a.phase) - int(b.phase) })
 	return p.plan, nil
 }
 
+type planner struct {
+	ctx  context.Context
+	s    Server
+	file *File
+	plan *Plan
+	want map[string]map[string]document // by kind and name; once checked as the server would have it
+	have map[string]map[string]document // as the server lists it
+	code map[string][]byte              // of functions, packed
+}
+
 // order is by name, but for queues, of which dead-letter queues come first.
-func order(kind string, docs map[string]map[string]any, f *File) []string {
-	names := keys(docs)
+func (p *planner) order(kind string) []string {
+	names := keys(p.want[kind])
 	if kind != "queue" {
 		return names
 	}
 	dead := map[string]bool{}
-	for _, q := range f.Queues {
+	for _, q := range p.file.Queues {
 		dead[q.DeadLetter] = true
 	}
 	slices.SortStableFunc(names, func(a, b string) int {
@@ -121,190 +142,150 @@ func order(kind string, docs map[string]map[string]any, f *File) []string {
 	return names
 }
 
-type planner struct {
-	ctx  context.Context
-	s    Server
-	plan *Plan
-}
-
-// document compares one JSON document.
-func (p *planner) document(one, many, name string, want map[string]any) error {
-	path := []string{many, name}
-	var have map[string]any
-	err := p.s.Do(p.ctx, http.MethodGet, path, nil, nil, &have)
-	put := func(doc map[string]any) func(context.Context) error {
-		return func(ctx context.Context) error { return p.s.Do(ctx, http.MethodPut, path, nil, doc, nil) }
-	}
-	switch {
-	case rouse.KindOf(err) == rouse.NotFound:
-		p.plan.Steps = append(p.plan.Steps, Step{Action: Create, Kind: one, Name: name, do: put(want), undo: func(ctx context.Context) error {
-			return p.s.Do(ctx, http.MethodDelete, path, nil, nil, nil)
-		}})
-		return nil
-	case err != nil:
-		return err
-	}
-	for _, k := range given {
-		delete(have, k)
-	}
-	details := compare("", want, have)
-	if len(details) == 0 {
-		p.plan.Same++
-		return nil
-	}
-	p.plan.Steps = append(p.plan.Steps, Step{Action: Change, Kind: one, Name: name, Details: details, do: put(want), undo: put(have)})
-	return nil
-}
-
-// compare says in which fields two documents differ. What only the server has
-// counts where it is not a zero value, but in the config of a trigger, which
-// the server completes.
-func compare(at string, want, have map[string]any) (details []string) {
-	for _, k := range keys(want) {
-		name := strings.TrimPrefix(at+"."+k, ".")
-		w, h := want[k], have[k]
-		wm, wok := w.(map[string]any)
-		hm, hok := h.(map[string]any)
-		foreign := k == "when" || k == "input" // its zero values mean something
-		switch {
-		case wok && hok && !foreign:
-			details = append(details, compare(name, wm, hm)...)
-		case !foreign && same(w, h), secret(h) && event.IsOf(h.(string), fmt.Sprint(w)):
-		case !reflect.DeepEqual(w, h):
-			details = append(details, fmt.Sprintf("%s: %s -> %s", name, show(k, h), show(k, w)))
-		}
-	}
-	if strings.HasPrefix(at, "config") {
-		return details
-	}
-	for _, k := range keys(have) {
-		if _, known := want[k]; !known && !zero(have[k]) {
-			details = append(details, fmt.Sprintf("%s: %s -> none", strings.TrimPrefix(at+"."+k, "."), show(k, have[k])))
-		}
-	}
-	return details
-}
-
-// same reports whether two values mean the same: a zero value is the same as
-// none.
-func same(a, b any) bool {
-	if zero(a) && zero(b) {
-		return true
-	}
-	if x, ok := a.([]any); ok {
-		y, ok := b.([]any)
-		return ok && slices.EqualFunc(x, y, same)
-	}
-	x, ok := a.(map[string]any)
-	y, both := b.(map[string]any)
-	if !ok || !both {
-		return reflect.DeepEqual(a, b)
-	}
-	for k := range x {
-		if !same(x[k], y[k]) {
-			return false
-		}
-	}
-	for k := range y {
-		if _, known := x[k]; !known && !zero(y[k]) {
-			return false
-		}
-	}
-	return true
-}
-
-func zero(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case map[string]any:
-		for _, e := range v {
-			if !zero(e) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		return len(v) == 0
-	}
-	return reflect.ValueOf(v).IsZero()
-}
-
-// secret reports whether a value of the server's is one that it hides.
-func secret(v any) bool {
-	text, ok := v.(string)
-	return ok && event.IsHidden(text)
-}
-
-// show is a value as people read it; secrets are not.
-func show(name string, v any) string {
-	if v == nil {
-		return "none"
-	}
-	if low := strings.ToLower(name); secret(v) || strings.Contains(low, "secret") || strings.Contains(low, "password") || low == "users" {
-		return event.Hidden
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	if len(b) > 80 {
-		return string(b[:77]) + "..."
-	}
-	return string(b)
-}
-
-// prune plans to remove the documents that are not wanted.
-func (p *planner) prune(one, many string, want map[string]map[string]any) error {
-	after := ""
+// list returns what there is of a kind.
+func (p *planner) list(many string) (map[string]document, error) {
+	all := map[string]document{}
+	q := url.Values{"limit": {"1000"}}
 	for {
 		var page map[string]json.RawMessage
-		if err := p.s.Do(p.ctx, http.MethodGet, []string{many}, following(after), nil, &page); err != nil {
-			return err
+		if err := p.s.Do(p.ctx, http.MethodGet, []string{many}, q, nil, &page); err != nil {
+			return nil, err
 		}
-		var docs []struct{ Name string }
-		if err := json.Unmarshal(page[many], &docs); err != nil {
-			return fmt.Errorf("list %s: %w", many, err)
+		var docs []document
+		next := ""
+		err := json.Unmarshal(page[many], &docs)
+		if page["next"] != nil {
+			err = errors.Join(err, json.Unmarshal(page["next"], &next))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", many, err)
 		}
 		for _, d := range docs {
-			if want[d.Name] == nil {
-				p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Kind: one, Name: d.Name, last: true, do: func(ctx context.Context) error {
-					return p.s.Do(ctx, http.MethodDelete, []string{many, d.Name}, nil, nil, nil)
-				}})
-			}
+			name, _ := d["name"].(string)
+			all[name] = d
 		}
-		next := ""
-		if err := json.Unmarshal(page["next"], &next); err != nil || next == "" {
-			return nil
+		if next == "" {
+			return all, nil
 		}
-		after = next
+		q.Set("after", next)
 	}
 }
 
-// following asks for the page after a name.
-func following(after string) url.Values {
-	if after == "" {
-		return nil
+// beyond are the names of a kind that the server has and the File does not.
+func (p *planner) beyond(kind string) (names []string) {
+	for _, name := range keys(p.have[kind]) {
+		if p.want[kind][name] == nil {
+			names = append(names, name)
+		}
 	}
-	return url.Values{"after": {after}}
+	return names
 }
 
-func (p *planner) pruneFunctions(f *File) error {
-	after := ""
-	for {
-		var page wire.Functions
-		if err := p.s.Do(p.ctx, http.MethodGet, []string{"functions"}, following(after), nil, &page); err != nil {
-			return err
+// check has the server check all that is to be set or removed, together. What is
+// wanted is then as the server would have it.
+func (p *planner) check(prune bool) error {
+	var in wire.Check
+	add := func(kind, name string, set document) error {
+		ch := wire.CheckChange{Kind: kind, Name: name}
+		var err error
+		if set != nil {
+			ch.Set, err = json.Marshal(set)
 		}
-		for _, fn := range page.Functions {
-			if _, wanted := f.Functions[fn.Name]; !wanted {
-				p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Kind: "function", Name: fn.Name, last: true, do: func(ctx context.Context) error {
-					return p.s.Remove(ctx, fn.Name)
-				}})
-			}
-		}
-		if after = page.Next; after == "" {
-			return nil
+		in.Changes = append(in.Changes, ch)
+		return err
+	}
+	var err error
+	for _, k := range kinds {
+		for _, name := range p.order(k.one) {
+			err = errors.Join(err, add(k.one, name, p.want[k.one][name]))
 		}
 	}
+	if prune {
+		for _, k := range kinds {
+			for _, name := range p.beyond(k.one) {
+				err = errors.Join(err, add(k.one, name, nil))
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	checked, err := ask(p.ctx, p.s, in)
+	if err != nil {
+		return err
+	}
+	var refused []error
+	for i, ch := range in.Changes {
+		switch got := checked[i]; {
+		case got.Error != nil:
+			refused = append(refused, refusal(ch, *got.Error))
+		case ch.Set != nil:
+			set := bare(got.Set)
+			reveal(set, p.want[ch.Kind][ch.Name])
+			p.want[ch.Kind][ch.Name] = set
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// A checked is what the server says of one change.
+type checked struct {
+	Set   document    `json:"set"`
+	Error *wire.Error `json:"error"`
+}
+
+func ask(ctx context.Context, s Server, in wire.Check) ([]checked, error) {
+	if len(in.Changes) == 0 {
+		return nil, nil
+	}
+	var out struct{ Changes []checked }
+	if err := s.Do(ctx, http.MethodPost, []string{"check"}, nil, in, &out); err != nil {
+		return nil, err
+	}
+	if len(out.Changes) != len(in.Changes) {
+		return nil, fmt.Errorf("check: the server said something of %d changes, and there are %d", len(out.Changes), len(in.Changes))
+	}
+	return out.Changes, nil
+}
+
+// refusal names what of the manifest is refused.
+func refusal(ch wire.CheckChange, e wire.Error) error {
+	op := ch.Kind
+	if ch.Set == nil {
+		op = string(Remove) + " " + op
+	}
+	err := e.Err()
+	if err.On != "" && err.On != ch.Name && !strings.HasSuffix(err.On, "/"+ch.Name) { // it is the field
+		return rouse.Errorf(err.Kind, op, ch.Name, "%s: %w", err.On, err.Err)
+	}
+	return rouse.Errorf(err.Kind, op, ch.Name, "%w", err.Err)
+}
+
+// prune plans to remove what the File does not have.
+func (p *planner) prune() {
+	for _, k := range slices.Backward(kinds) {
+		for _, name := range p.beyond(k.one) {
+			p.plan.Steps = append(p.plan.Steps, p.removal(k.one, k.many, name))
+		}
+	}
+}
+
+// removal removes a thing.
+func (p *planner) removal(one, many, name string) Step {
+	path := []string{many, name}
+	have := bare(p.have[one][name])
+	step := Step{Action: Remove, Kind: one, Name: name, phase: forgetting}
+	var undo func(context.Context) error
+	if one == "rule" || one == "route" || one == "trigger" && !hidden(have) {
+		step.phase = removing
+		undo = func(ctx context.Context) error { return p.s.Do(ctx, http.MethodPut, path, nil, have, nil) }
+	}
+	step.do = func(ctx context.Context) (func(context.Context) error, error) {
+		err := p.s.Do(ctx, http.MethodDelete, path, nil, nil, nil)
+		if rouse.KindOf(err) == rouse.NotFound { // somebody else did it
+			return nil, nil
+		}
+		return undo, err
+	}
+	return step
 }

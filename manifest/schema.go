@@ -3,7 +3,7 @@ package manifest
 import (
 	"encoding/json"
 	"reflect"
-	"strings"
+	"strconv"
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of a manifest, by which editors
@@ -27,14 +27,16 @@ func schemaOf(t reflect.Type) map[string]any {
 	case reflect.TypeFor[Attribute]():
 		return map[string]any{"oneOf": []any{text, object(map[string]any{"name": text, "type": map[string]any{"enum": []string{"string", "number", "binary"}}})}}
 	case reflect.TypeFor[Route]():
-		return map[string]any{"oneOf": []any{map[string]any{"type": "string", "description": "the name of a function"},
+		return map[string]any{"oneOf": []any{map[string]any{"type": "string", "description": "the name of a function, alone or as NAME:VERSION"},
 			object(map[string]any{"to": text, "qualifier": text, "public": map[string]any{"type": "boolean"}})}}
+	case reflect.TypeFor[Trigger]():
+		return triggerSchema()
 	case reflect.TypeFor[On]():
-		return oneThing("a trigger", "trigger", "stream", "queue", "table", "bucket", "function", "outcome")
+		return oneThing("the name of a trigger, or such as stream:clicks", "trigger", "stream", "queue", "table", "bucket", "function", "outcome")
 	case reflect.TypeFor[Target]():
-		return oneThing("a function", "function", "queue", "stream", "webhook", "qualifier")
+		return oneThing("the name of a function, alone or as NAME:VERSION, a URL, or such as queue:jobs", "function", "queue", "stream", "webhook", "qualifier")
 	case reflect.TypeFor[Dead]():
-		return oneThing("a queue", "function", "queue", "stream", "webhook", "qualifier")
+		return oneThing("the name of a queue, or such as stream:lost", "function", "queue", "stream", "webhook", "qualifier")
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -53,12 +55,26 @@ func schemaOf(t reflect.Type) map[string]any {
 		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem())}
 	case reflect.Struct:
 		fields := map[string]any{}
+		var required []string
 		for i := range t.NumField() {
-			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" {
-				fields[name] = schemaOf(t.Field(i).Type)
+			f := t.Field(i)
+			name := fieldName(f)
+			if name == "" {
+				continue
+			}
+			v := schemaOf(f.Type)
+			if least, err := strconv.Atoi(f.Tag.Get("least")); err == nil {
+				v["minimum"] = least
+			}
+			if fields[name] = v; f.Tag.Get("required") != "" {
+				required = append(required, name)
 			}
 		}
-		return object(fields)
+		s := object(fields)
+		if required != nil {
+			s["required"] = required
+		}
+		return s
 	}
 	return map[string]any{} // any
 }
@@ -67,12 +83,12 @@ func object(fields map[string]any) map[string]any {
 	return map[string]any{"type": "object", "additionalProperties": false, "properties": fields}
 }
 
-// oneThing is the name alone of one kind of thing, or an object that names one of
-// any kind.
+// oneThing is a text that names one thing, or an object that names one of any
+// kind.
 func oneThing(alone string, fields ...string) map[string]any {
 	m := map[string]any{}
 	for _, f := range fields {
 		m[f] = map[string]any{"type": "string"}
 	}
-	return map[string]any{"oneOf": []any{map[string]any{"type": "string", "description": "the name of " + alone}, object(m)}}
+	return map[string]any{"oneOf": []any{map[string]any{"type": "string", "description": alone}, object(m)}}
 }

@@ -13,6 +13,7 @@ import (
 type deployments struct {
 	rouse.Registry
 	pool  *pool.Pool
+	warm  func(ctx context.Context) ([]rouse.Function, error)
 	sweep func(ctx context.Context, age time.Duration) (int, error)
 }
 
@@ -25,6 +26,14 @@ func (d *deployments) Deploy(ctx context.Context, f rouse.Function, code io.Read
 	return f, err
 }
 
+// CheckFunction implements rouse.FunctionChecker.
+func (d *deployments) CheckFunction(f rouse.Function) (rouse.Function, error) {
+	if c, ok := d.Registry.(rouse.FunctionChecker); ok {
+		return c.CheckFunction(f)
+	}
+	return f, nil
+}
+
 // Remove implements rouse.Registry.
 func (d *deployments) Remove(ctx context.Context, r rouse.Ref) error {
 	err := d.Registry.Remove(ctx, r)
@@ -35,27 +44,10 @@ func (d *deployments) Remove(ctx context.Context, r rouse.Ref) error {
 }
 
 // keepAll boots what is to be kept warm, at the start of the node.
-func (d *deployments) keepAll(ctx context.Context, namespaces []rouse.Namespace) error {
-	for _, ns := range namespaces {
-		if err := d.keep(ctx, ns); err != nil {
-			return err
-		}
+func (d *deployments) keepAll(ctx context.Context) error {
+	fs, err := d.warm(ctx)
+	for _, f := range fs {
+		d.pool.Keep(f)
 	}
-	return nil
-}
-
-func (d *deployments) keep(ctx context.Context, ns rouse.Namespace) error {
-	after := ""
-	for {
-		fs, err := d.Functions(ctx, ns, after, 1000)
-		if err != nil || len(fs) == 0 {
-			return err
-		}
-		for _, f := range fs {
-			if f.Limits.Min > 0 {
-				d.pool.Keep(f)
-			}
-		}
-		after = fs[len(fs)-1].Name
-	}
+	return err
 }

@@ -184,14 +184,16 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.services.meta, Blobs: blobs, Cache: code, Drivers: drivers,
 		Contracts: contracts, Handlers: handlers, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
-	n.registry = &deployments{Registry: r, pool: n.pool, sweep: r.Sweep}
+	n.Defaults = r.Defaults()
+	n.registry = &deployments{Registry: r, pool: n.pool, warm: r.Warm, sweep: r.Sweep}
 	metrics := newMetrics(n)
 	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Handlers: handlers, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
 	measured := metrics.around(n.invoker)
 	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.services.queues.Plain(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
 		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
+	hops := hopKey(tokens.Key("hops"))
 	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
-		Data: n.services.ports(), Take: n.services.queues.Take, SendAll: n.services.queues.SendAll, DeleteAll: n.services.queues.DeleteAll, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
+		Data: n.services.ports(), Take: n.services.queues.Take, SendAll: n.services.queues.SendAll, DeleteAll: n.services.queues.DeleteAll, Purge: n.services.queues.PurgePlain, Hop: hops.sign, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
 	n.recorder.Tell(n.rules.Outcomes, n.rules.Hears)
 	sources := n.sources()
 	n.rules.Use(sources...)
@@ -199,11 +201,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	if err != nil {
 		return err
 	}
-	namespaces, err := namespacesOf(ctx, subjects)
-	if err != nil {
-		return err
-	}
-	if err := n.rules.Load(ctx, namespaces...); err != nil {
+	if err := n.rules.Load(ctx); err != nil {
 		return err
 	}
 	if err := n.recover(ctx); err != nil {
@@ -218,8 +216,8 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Routes: routes, Subjects: subjects, Servers: servers(sources)})
 	whisk.Use(openwhisk.Services{Services: s.Services, Compiler: compiler{n.Data, n.processes}, Direct: metrics.around(n.invoker.Direct()), Meta: n.services.meta, Blobs: blobs, Subjects: subjects,
 		Rules: n.rules, Control: s.Control, Streams: n.services.streams})
-	n.handler = doors{native.New(s, native.Config{Log: n.Log, Metrics: metrics.write}), whisk}
-	return n.registry.keepAll(ctx, namespaces)
+	n.handler = doors{native.New(s, native.Config{Log: n.Log, Metrics: metrics.write}), whisk, hops}
+	return n.registry.keepAll(ctx)
 }
 
 // Addr is where the node listens.
@@ -291,7 +289,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // trim forgets old records and code that no version needs, now and every hour.
 func (n *Node) trim(ctx context.Context) error {
-	tick := time.NewTicker(time.Hour)
+	tick := time.NewTicker(min(time.Hour, max(n.KeepFor/4, time.Second)))
 	defer tick.Stop()
 	for {
 		if err := n.recorder.Trim(ctx, time.Now().Add(-n.KeepFor), n.KeepSize); err != nil && ctx.Err() == nil {

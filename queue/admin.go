@@ -10,33 +10,10 @@ import (
 	"github.com/rouse-run/rouse/internal/tuple"
 )
 
-func check(op string, c data.Queue) error {
-	invalid := func(format string, args ...any) error {
-		return rouse.Errorf(rouse.Invalid, op, c.Ref.String(), format, args...)
-	}
-	switch {
-	case c.Visibility < 0:
-		return invalid("visibility: %v is less than nothing", c.Visibility)
-	case c.Delay < 0:
-		return invalid("delay: %v is less than nothing", c.Delay)
-	case c.Keep < 0:
-		return invalid("keep: %v is less than nothing; 0 is for ever", c.Keep)
-	case c.MaxReceives < 0:
-		return invalid("maxReceives: %d is less than nothing; 0 is no bound", c.MaxReceives)
-	case c.MaxReceives > 0 && c.DeadLetter.Name == "":
-		return invalid("deadLetter: maxReceives wants a queue for what was received too often")
-	case c.DeadLetter == c.Ref:
-		return invalid("deadLetter: a queue can't be its own")
-	case c.DeadLetter.Name != "" && c.DeadLetter.Namespace != c.Namespace:
-		return invalid("deadLetter: %v is in another namespace", c.DeadLetter)
-	}
-	return nil
-}
-
 // Create implements data.Queues.
 func (q *Queues) Create(ctx context.Context, c data.Queue) (data.Queue, error) {
-	if err := check("create queue", c); err != nil {
-		return data.Queue{}, err
+	if err := c.Check(); err != nil {
+		return data.Queue{}, rouse.Errorf(rouse.Invalid, "create queue", c.Ref.String(), "%w", err)
 	}
 	c.Created = q.Now().UTC()
 	d := &document{Queue: c, ID: rand.Uint64()}
@@ -57,8 +34,8 @@ func (q *Queues) Create(ctx context.Context, c data.Queue) (data.Queue, error) {
 
 // Update implements data.Queues.
 func (q *Queues) Update(ctx context.Context, c data.Queue) (data.Queue, error) {
-	if err := check("update queue", c); err != nil {
-		return data.Queue{}, err
+	if err := c.Check(); err != nil {
+		return data.Queue{}, rouse.Errorf(rouse.Invalid, "update queue", c.Ref.String(), "%w", err)
 	}
 	err := q.Keys.Update(ctx, func(w rouse.KeyWriter) error {
 		d, err := q.documents.load(w, c.Ref)

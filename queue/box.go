@@ -41,6 +41,8 @@ type box struct {
 	name     []byte     // what it is called in keys
 	prefix   []byte
 	demand   int // messages that are still to be asked for
+	groups   int // that a receive wants of a Fifo queue; 0 is any number
+	perGroup int // messages of each that it wants; 0 is any number
 
 	slot    *slot // nil until it is asked for
 	slotKey []byte

@@ -43,6 +43,29 @@ func TestGroups(t *testing.T) {
 	w.is(err, rouse.Invalid, "messages[0].delay")
 }
 
+// Who wants few messages of each group, or of few groups, gets no more.
+func TestFewOfEachGroup(t *testing.T) {
+	w := open(t)
+	w.create(jobs, func(c *data.Queue) { c.Fifo = true })
+	w.put("a1", "b1", "a2", "a3", "b2", "c1", "a4")
+	few := func(groups, each int, want string) []data.Delivery {
+		t.Helper()
+		ds, err := w.Receive(t.Context(), data.Receive{Queue: jobs, Max: 10, Visibility: &minute, Groups: groups, PerGroup: each})
+		w.ok(err)
+		w.wantBodies(ds, want)
+		for _, d := range ds {
+			if !d.Fifo {
+				t.Errorf("%+v", d)
+			}
+		}
+		return ds
+	}
+	ds := few(2, 2, "a1 a2 b1 b2")
+	w.delete(append(few(0, 1, "c1"), ds...)...)
+	w.delete(few(1, 0, "a3 a4")...)
+	w.wantEmpty()
+}
+
 // A receipt stays good when its lease is over, and must not break the group.
 func TestGroupsAfterTheirLeases(t *testing.T) {
 	w := open(t)

@@ -87,10 +87,10 @@ func (q *Queues) Send(ctx context.Context, r rouse.Ref, ms []data.Message) ([]da
 }
 
 // caused returns messages with what led to them among their attributes, where
-// that is known.
+// that is known, and with nothing there that others say of it.
 func caused(ctx context.Context, ms []data.Message) []data.Message {
 	cause := event.CauseOf(ctx)
-	if cause == (event.Cause{}) {
+	if cause == (event.Cause{}) && !slices.ContainsFunc(ms, func(m data.Message) bool { return len(m.Attributes) > 0 }) {
 		return ms
 	}
 	ms = slices.Clone(ms)
@@ -272,6 +272,7 @@ func (q *Queues) receive(ctx context.Context, r data.Receive, held bool) ([]data
 		if r.Visibility != nil {
 			d = *r.Visibility
 		}
+		b.groups, b.perGroup = r.Groups, r.PerGroup
 		ms, err := b.receive(r.Max, d, held)
 		if err != nil {
 			return err
@@ -304,7 +305,7 @@ func (b *box) next() (time.Duration, error) {
 
 func (b *box) delivery(m taken, receipt string) data.Delivery {
 	s := m.state
-	d := data.Delivery{ID: m.id, Receipt: receipt, Body: m.body, Attributes: m.attributes, Dedup: m.dedup, Group: m.group, Count: int(s.count),
+	d := data.Delivery{ID: m.id, Receipt: receipt, Body: m.body, Attributes: m.attributes, Dedup: m.dedup, Group: m.group, Fifo: b.fifo(), Count: int(s.count),
 		Sent: time.UnixMicro(s.sent).UTC(), Visible: timeOf(s.epoch), Expires: expires(s.expiry(b.settings)), Origin: m.origin}
 	if s.first != 0 {
 		d.First = time.UnixMicro(s.first).UTC()

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,6 +153,44 @@ func (q plain) Bury(ctx context.Context, name string, r rouse.Receipt, reason st
 		}
 		return b.bury(p.id, p.state, bodies[0], reason)
 	}})
+}
+
+// PurgePlain removes all that is in a plain queue, its dead letters included. A
+// receipt of what was leased is good for nothing then.
+func (q *Queues) PurgePlain(ctx context.Context, name string) error {
+	for more := true; more; {
+		err := q.do(plainSource(name), &op{ctx: ctx, rank: settles, run: func(b *box) (err error) {
+			more, err = b.purge()
+			return err
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// purge removes some of what is in a plain box, and says whether there may be more.
+func (b *box) purge() (more bool, err error) {
+	if _, err := b.counters(); err != nil {
+		return false, err
+	}
+	pairs, err := b.scan(rouse.Span{From: b.prefix, To: tuple.After(b.prefix), Limit: sweepAtOnce, Size: clearAtOnce})
+	if err != nil || len(pairs) == 0 {
+		return false, err
+	}
+	var alive, dead int64
+	for _, p := range pairs {
+		switch p.Key[len(b.prefix)] {
+		case waitKind, leasedKind:
+			alive++
+		case deadKind:
+			dead++
+		}
+	}
+	b.w.Clear(b.prefix, append(slices.Clip(pairs[len(pairs)-1].Key), 0))
+	b.ahead, b.upTo = nil, 0
+	return true, b.count(-alive, -dead)
 }
 
 // at is a box that is only read.

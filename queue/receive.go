@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -245,9 +246,11 @@ func (b *box) candidates(n int) ([]candidate, error) {
 	return cs, nil
 }
 
-// ready returns messages of groups of which none is leased.
+// ready returns messages of groups of which none is leased: group by group, and
+// no more than a receive wants of each.
 func (b *box) ready(n int) ([]candidate, error) {
-	heads, err := b.scan(rouse.Span{From: b.key(waitKind), To: tuple.After(b.key(waitKind)), Limit: n})
+	groups, perGroup := cmp.Or(b.groups, n), cmp.Or(b.perGroup, n)
+	heads, err := b.scan(rouse.Span{From: b.key(waitKind), To: tuple.After(b.key(waitKind)), Limit: min(n, groups)})
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +266,7 @@ func (b *box) ready(n int) ([]candidate, error) {
 			return nil, err
 		}
 		prefix := b.groupKey(fifoKind, g)
-		pairs, err := b.scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: n - len(all)})
+		pairs, err := b.scan(rouse.Span{From: prefix, To: tuple.After(prefix), Limit: min(n-len(all), perGroup)})
 		if err != nil {
 			return nil, err
 		}
@@ -508,6 +511,9 @@ func (b *box) extend(op string, r rouse.Receipt, d time.Duration, body []byte) (
 		if err := b.replace(p.id, body); err != nil {
 			return rouse.Receipt{}, err
 		}
+	}
+	if d > 0 && d < look { // who waits looks too late for it
+		b.wake(b.source, 1)
 	}
 	old, s := p.state.epoch, p.state
 	s.epoch = tick(later(b.now, d), old+1)

@@ -149,6 +149,16 @@ func (d *deploy) checkRequest() error {
 	return err
 }
 
+// CheckFunction implements rouse.FunctionChecker.
+func (g *Registry) CheckFunction(f rouse.Function) (rouse.Function, error) {
+	d := &deploy{Registry: g, f: f}
+	err := checkNames(f)
+	if err == nil {
+		err = d.checkRequest()
+	}
+	return d.f, err
+}
+
 // prepare lets the driver compile or start what it can. That shows code that
 // can't run before anybody calls it.
 func (d *deploy) prepare(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 
 	"github.com/rouse-run/rouse"
@@ -82,6 +83,17 @@ func (g *Registry) Functions(ctx context.Context, ns rouse.Namespace, after stri
 		return nil, err
 	}
 	return decode[rouse.Function](docs)
+}
+
+// Warm returns the functions of all namespaces of which instances are to be kept:
+// their newest versions.
+func (g *Registry) Warm(ctx context.Context) ([]rouse.Function, error) {
+	docs, err := g.cfg.Meta.List(ctx, rouse.DocQuery{Kind: kindHead, All: true})
+	if err != nil {
+		return nil, err
+	}
+	all, err := decode[rouse.Function](docs)
+	return slices.DeleteFunc(all, func(f rouse.Function) bool { return f.Limits.Min <= 0 }), err
 }
 
 // Versions implements rouse.Registry.

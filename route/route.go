@@ -4,6 +4,7 @@ package route
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -98,36 +99,25 @@ func (t *Table) change(ctx context.Context, f func(entries map[string]*entry) er
 
 // SetRoute implements rouse.Routes.
 func (t *Table) SetRoute(ctx context.Context, r rouse.Route) (rouse.Route, error) {
-	const op = "set route"
-	p, err := parse(r.Name)
+	p, err := t.check(r)
 	if err != nil {
 		return r, err
-	}
-	if own := t.owner(p); own != "" {
-		return r, rouse.Errorf(rouse.Invalid, op, r.Name, "%s and all below it is the server's own; choose another path", own)
-	}
-	if r.To == "" {
-		return r, rouse.Errorf(rouse.Invalid, op, r.Name, "to is missing: the name of a function")
 	}
 	if _, err := t.Registry.Function(ctx, rouse.Ref{Namespace: r.Namespace, Name: r.To}, r.Qualifier); err != nil {
 		return r, err
 	}
 	err = t.change(ctx, func(entries map[string]*entry) error {
-		r.Created = t.Now().UTC()
 		e := &entry{pattern: p}
-		if old := entries[r.Name]; old != nil {
-			if old.Namespace != r.Namespace {
-				return rouse.Errorf(rouse.Conflict, op, r.Name, "there is one of the same pattern in the namespace %s", old.Namespace)
-			}
-			e.revision, r.Created = old.revision, old.Created
+		if err := t.place(&r, p, entries); err != nil {
+			return err
 		}
-		if other := p.conflict(entries); other != "" {
-			return rouse.Errorf(rouse.Conflict, op, r.Name, "some requests match both %q and %q, and neither is the more special; change one of them", r.Name, other)
+		if old := entries[r.Name]; old != nil {
+			e.revision = old.revision
 		}
 		e.Route = r
 		b, err := json.Marshal(r)
 		if err != nil {
-			return rouse.Errorf(rouse.Invalid, op, r.Name, "it can't be written as JSON: %w", err)
+			return rouse.Errorf(rouse.Invalid, opSet, r.Name, "it can't be written as JSON: %w", err)
 		}
 		if err := t.Meta.Apply(ctx, []rouse.Change{{Kind: kind, Ref: rouse.Ref{Name: r.Name}, Revision: e.revision, Data: b}}); err != nil {
 			return err
@@ -136,6 +126,61 @@ func (t *Table) SetRoute(ctx context.Context, r rouse.Route) (rouse.Route, error
 		entries[r.Name] = e
 		return nil
 	})
+	return r, err
+}
+
+const opSet = "set route"
+
+// check refuses what can be said of a route by itself.
+func (t *Table) check(r rouse.Route) (pattern, error) {
+	p, err := parse(r.Name)
+	if err != nil {
+		return p, err
+	}
+	if own := t.owner(p); own != "" {
+		return p, rouse.Errorf(rouse.Invalid, opSet, r.Name, "%s and all below it is the server's own; choose another path", own)
+	}
+	if r.To == "" {
+		return p, rouse.Errorf(rouse.Invalid, opSet, r.Name, "to is missing: the name of a function")
+	}
+	return p, nil
+}
+
+// place says since when r is there, and refuses it beside those that are.
+func (t *Table) place(r *rouse.Route, p pattern, entries map[string]*entry) error {
+	r.Created = t.Now().UTC()
+	if old := entries[r.Name]; old != nil {
+		if old.Namespace != r.Namespace {
+			return rouse.Errorf(rouse.Conflict, opSet, r.Name, "there is one of the same pattern in the namespace %s", old.Namespace)
+		}
+		r.Created = old.Created
+	}
+	if other := p.conflict(entries); other != "" {
+		return rouse.Errorf(rouse.Conflict, opSet, r.Name, "some requests match both %q and %q, and neither is the more special; change one of them", r.Name, other)
+	}
+	return nil
+}
+
+// CheckRoute implements rouse.Routes.
+func (t *Table) CheckRoute(_ context.Context, r rouse.Route, soon map[string]*rouse.Route) (rouse.Route, error) {
+	p, err := t.check(r)
+	if err != nil {
+		return r, err
+	}
+	entries := maps.Clone(t.now.Load().entries)
+	for name, other := range soon {
+		if name == r.Name {
+			continue // what there is now says since when
+		}
+		delete(entries, name)
+		if other == nil {
+			continue
+		}
+		if q, err := parse(name); err == nil {
+			entries[name] = &entry{Route: *other, pattern: q}
+		}
+	}
+	err = t.place(&r, p, entries)
 	return r, err
 }
 

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -15,18 +16,30 @@ func (e *Engine) Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, 
 	return e.EmitMany(ctx, []event.Emission{{Trigger: trigger, Events: es, State: state}})[0]
 }
 
-// EmitMany implements event.ManyEmitter.
+// EmitMany implements event.ManyEmitter. Whatever triggers make passes here: what
+// the platform itself says of an event is said here, and nowhere before.
 func (e *Engine) EmitMany(ctx context.Context, all []event.Emission) []error {
 	errs := make([]error, len(all))
+	cause, wanted := event.CauseOf(ctx), event.ActivationOf(ctx)
 	there, where := make([]event.Emission, 0, len(all)), make([]int, 0, len(all))
 	for i, m := range all {
 		if _, errs[i] = e.Trigger(ctx, m.Trigger); errs[i] != nil {
 			continue
 		}
 		for j := range m.Events {
-			if m.Events[j].Source == "" {
-				m.Events[j].Source = "trigger:" + m.Trigger.Name
+			ev := &m.Events[j]
+			if ev.Source == "" {
+				ev.Source = "trigger:" + m.Trigger.Name
 			}
+			ev.Type = orText(ev.Type, typeAny)
+			ev.Attributes = cause.In(ev.Attributes)
+		}
+		if wanted != "" && len(m.Events) > 0 {
+			first := &m.Events[0]
+			if first.Attributes = maps.Clone(first.Attributes); first.Attributes == nil {
+				first.Attributes = map[string]string{}
+			}
+			first.Attributes[event.AttributeActivation] = wanted
 		}
 		there, where = append(there, m), append(where, i)
 	}
@@ -50,26 +63,37 @@ func (e *Engine) Status(ctx context.Context, r rouse.Ref) (event.Status, error) 
 	e.mu.Lock()
 	s := event.Status{Paused: c.Paused, Failing: e.failing[r]}
 	e.mu.Unlock()
-	if c.On.Queue != "" {
-		n, err := e.Data.Queues.Counts(ctx, rouse.Ref{Namespace: r.Namespace, Name: c.On.Queue})
-		s.Waiting = n.Visible + n.Leased + n.Delayed
-		return s, err
-	}
 	all, err := e.Queue.Stats(ctx, queueOf(c))
 	if err != nil {
 		return s, err
 	}
 	own := all[queueOf(c)]
 	s.Waiting, s.Dead = e.queued.Waiting(queueOf(c), own), own.Dead
+	if err := e.countWaiting(ctx, c, &s); rouse.KindOf(err) == rouse.NotFound {
+		s.Failing = origin(c.On) + " is gone"
+	} else if err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// countWaiting adds to a status what waits in what a rule listens to. Errors:
+// NotFound where that is no more.
+func (e *Engine) countWaiting(ctx context.Context, c *compiled, s *event.Status) error {
+	if c.On.Queue != "" {
+		n, err := e.Data.Queues.Counts(ctx, rouse.Ref{Namespace: c.Namespace, Name: c.On.Queue})
+		s.Waiting += n.Visible + n.Leased + n.Delayed
+		return err
+	}
 	f := c.feed()
 	shards, err := e.source(f).Shards(ctx, f.ref)
 	if err != nil {
-		return s, err
+		return err
 	}
 	for _, shard := range shards {
 		p, err := e.positions(ctx, f, shard.ID)
 		if err != nil {
-			return s, err
+			return err
 		}
 		at, own := p.rules[c.Name]
 		if !own {
@@ -77,7 +101,7 @@ func (e *Engine) Status(ctx context.Context, r rouse.Ref) (event.Status, error) 
 		}
 		b, err := e.source(f).Read(ctx, data.FeedQuery{Ref: f.ref, Shard: shard.ID, After: at, Limit: 1})
 		if err != nil {
-			return s, err
+			return err
 		}
 		// Of the inbox's events, how many are for this rule is not known ahead.
 		if b.Newest > at && f.kind != "events" {
@@ -87,7 +111,7 @@ func (e *Engine) Status(ctx context.Context, r rouse.Ref) (event.Status, error) 
 			s.Oldest = b.Entries[0].Event.Time
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // Pause implements event.Control.
@@ -101,22 +125,29 @@ func (e *Engine) Pause(ctx context.Context, r rouse.Ref, why string) error {
 // Resume implements event.Control.
 func (e *Engine) Resume(ctx context.Context, r rouse.Ref) error {
 	e.usage.clear(r)
-	return e.alter(ctx, r, func(rule *event.Rule) { rule.Paused, rule.Resumed = "", e.Now().UTC() })
+	err := e.alter(ctx, r, func(rule *event.Rule) { rule.Paused, rule.Resumed = "", e.Now().UTC() })
+	e.parked.forget(r) // it counts from Resumed
+	return err
 }
 
-// alter changes a rule that stays what it is.
+// alter changes a rule that stays what it is, also where somebody else does as
+// well.
 func (e *Engine) alter(ctx context.Context, r rouse.Ref, change func(*event.Rule)) error {
-	c, err := e.find(r)
-	if err != nil {
-		return err
+	for tries := 1; ; tries++ {
+		c, err := e.find(r)
+		if err != nil {
+			return err
+		}
+		rule := c.Rule
+		change(&rule)
+		next, err := compile(rule)
+		if err != nil {
+			return err
+		}
+		if err = e.put(ctx, next, c.revision); rouse.KindOf(err) != rouse.Conflict || tries == 10 {
+			return err
+		}
 	}
-	rule := c.Rule
-	change(&rule)
-	next, err := compile(rule)
-	if err != nil {
-		return err
-	}
-	return e.put(ctx, next, c.revision)
 }
 
 // Dead implements event.Control.
@@ -134,7 +165,12 @@ func (e *Engine) Redrive(ctx context.Context, r rouse.Ref, ids []int64) (int, er
 	if err != nil {
 		return 0, err
 	}
+	// Before: by that it is known from what is on its way to the dead letters.
+	if err := e.alter(ctx, r, func(rule *event.Rule) { rule.Redriven = e.Now().UTC() }); err != nil {
+		return 0, err
+	}
 	n, err := e.Queue.Redrive(ctx, queueOf(c), ids)
+	e.parked.forget(r)
 	if n > 0 {
 		e.queued.Serve(queueOf(c))
 	}
@@ -212,7 +248,7 @@ func (e *Engine) Replay(ctx context.Context, p event.Replay) (int, error) {
 	var to *event.Target
 	if p.Function != "" || p.Version != "" {
 		t := event.Target{Function: orText(p.Function, c.To.Function), Qualifier: p.Version}
-		if err := e.checkTarget(ctx, &c.Rule, t); err != nil {
+		if err := e.checkTarget(ctx, &c.Rule, t, event.Prospect{}); err != nil {
 			return 0, about("replay", p.Rule, err)
 		}
 		to = &t

@@ -30,7 +30,7 @@ type result struct {
 	failed  []bool           // of a batch, which events; nil is all or none, as reason says
 	reason  string           // "" is that it went well
 	later   bool             // it was not tried: there was no room
-	gone    bool             // it never will be: there is no such target
+	gone    bool             // it never will be
 	done    rouse.Activation // where the target is a function
 	partial bool
 }
@@ -48,13 +48,29 @@ func (e *Engine) deliver(ctx context.Context, d delivery) result {
 	case to.Function != "":
 		return e.call(ctx, d, body)
 	case to.Queue != "":
-		_, err = e.Data.Queues.Send(ctx, rouse.Ref{Namespace: ns, Name: to.Queue}, []data.Message{{Body: body}})
+		err = e.sendTo(ctx, d, body)
 	case to.Stream != "":
 		_, err = e.Data.Streams.Append(ctx, rouse.Ref{Namespace: ns, Name: to.Stream}, []data.Record{{Key: d.events[0].Subject, Data: body}})
 	default:
 		err = e.post(ctx, to.Webhook, d, body)
 	}
 	return sendResult(err)
+}
+
+// sendTo sends a body to a user's queue. In one that is fifo its group is the
+// subject of the event: of a message, that is the group that it came from.
+func (e *Engine) sendTo(ctx context.Context, d delivery, body []byte) error {
+	to := rouse.Ref{Namespace: d.rule.Namespace, Name: d.to.Queue}
+	q, err := e.Data.Queues.Queue(ctx, to)
+	if err != nil {
+		return err
+	}
+	m := data.Message{Body: body}
+	if q.Fifo {
+		m.Group = orText(d.events[0].Subject, d.rule.Name)
+	}
+	_, err = e.Data.Queues.Send(ctx, to, []data.Message{m})
+	return err
 }
 
 // cause is that of the event which came through the most activations.
@@ -73,7 +89,7 @@ func sendResult(err error) result {
 	}
 	kind := rouse.KindOf(err)
 	return result{reason: err.Error(), later: known(err) && (kind == rouse.Unavailable || kind == rouse.Throttled),
-		gone: known(err) && (kind == rouse.NotFound || kind == rouse.TooLarge)}
+		gone: known(err) && kind == rouse.TooLarge}
 }
 
 // body returns what the target gets: the input for the event, or a list of
@@ -103,10 +119,14 @@ func (e *Engine) call(ctx context.Context, d delivery, body []byte) result {
 		far = max(far, hops(&d.events[i]))
 		replayed = replayed || d.events[i].Attributes[event.AttributeReplayed] != ""
 	}
+	maker := event.CauseIn(&d.events[0]).ID
+	if maker == d.events[0].ID { // it is of how that ended
+		maker = ""
+	}
 	a, err := e.Invoker.Invoke(ctx, rouse.Invocation{
 		ID:       d.wanted(),
 		Function: rouse.Ref{Namespace: d.rule.Namespace, Name: d.to.Function}, Qualifier: d.to.Qualifier, Event: rouse.Event{Data: body},
-		Cause: d.events[0].ID, Rule: d.rule.Name, Hops: far, Attempt: d.attempt, Replayed: replayed,
+		Cause: d.events[0].ID, Maker: maker, Rule: d.rule.Name, Hops: far, Attempt: d.attempt, Replayed: replayed,
 	})
 	e.usage.add(d.rule, a.GBSeconds)
 	switch {
@@ -123,7 +143,9 @@ func (e *Engine) call(ctx context.Context, d delivery, body []byte) result {
 // wanted is the ID that who made the event wants the activation to have; "" is
 // any.
 func (d *delivery) wanted() string {
-	rule, id, _ := strings.Cut(d.events[0].Attributes[event.AttributeActivation], "/")
+	said := d.events[0].Attributes[event.AttributeActivation]
+	cut := max(strings.LastIndexByte(said, '/'), 0)
+	rule, id := said[:cut], strings.TrimPrefix(said[cut:], "/")
 	if rule != d.rule.Name || d.rule.Batch != nil || d.events[0].Attributes[event.AttributeReplayed] != "" {
 		return ""
 	}
@@ -177,16 +199,24 @@ func (e *Engine) post(ctx context.Context, url string, d delivery, body []byte) 
 	}
 	r.Header.Set("User-Agent", "rouse")
 	r.Header.Set("Rouse-Event", d.events[0].ID)
+	if e.Hop != nil { // it may lead back to us
+		c := d.cause()
+		r.Header.Set(event.HopHeader, e.Hop(event.Cause{ID: c.ID, Hops: c.Hops + 1}))
+	}
 	resp, err := e.Client.Do(r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
-	if resp.StatusCode/100 != 2 {
+	switch resp.StatusCode / 100 {
+	case 2:
+		return nil
+	case 3:
+		return fmt.Errorf("the webhook answered %s: it has moved to %q; name that in the rule", resp.Status, resp.Header.Get("Location"))
+	default:
 		return fmt.Errorf("the webhook answered %s: %s", resp.Status, said)
 	}
-	return nil
 }
 
 // after sends what became of a delivery to the rule's success or failure.
@@ -275,10 +305,31 @@ func (e *Engine) inOrder(ctx context.Context, c *compiled, es []data.Entry) bool
 	return e.inTurn(ctx, c, events)
 }
 
+// farOf returns those of es that have come too far.
+func (e *Engine) farOf(c *compiled, es []rouse.Event) (far []rouse.Event) {
+	for i := range es {
+		if e.far(c, &es[i]) {
+			far = append(far, es[i])
+		}
+	}
+	return far
+}
+
 func (e *Engine) inTurn(ctx context.Context, c *compiled, es []rouse.Event) bool {
 	for attempt, tries := 1, 1; len(es) > 0; tries++ {
-		if ctx.Err() != nil || c.paused.Load() || e.fused(ctx, c, es) {
+		if ctx.Err() != nil || c.paused.Load() || e.fused(ctx, c) {
 			return false
+		}
+		if far := e.farOf(c, es); len(far) > 0 {
+			if err := e.park(ctx, c, far); err != nil {
+				e.Log.Error("park events", "rule", c.Ref.String(), "error", err)
+				if !pause(ctx, dispatch.Backoff(rouse.Duration(retry), min(tries, 6))) {
+					return false
+				}
+				continue
+			}
+			es = slices.DeleteFunc(slices.Clone(es), func(ev rouse.Event) bool { return e.far(c, &ev) })
+			continue
 		}
 		if e.old(c, &es[0]) {
 			if !e.dropOrWait(ctx, c, es[:1], result{reason: "it is older than the rule's retry.age"}, tries) {
@@ -301,6 +352,12 @@ func (e *Engine) inTurn(ctx context.Context, c *compiled, es []rouse.Event) bool
 			wait = dispatch.Backoff(c.Retry.Backoff, min(tries, 6))
 		case r.partial && slices.Index(r.failed, true) > 0:
 			es = es[slices.Index(r.failed, true):] // those before it are done
+			attempt, tries, wait = 1, 0, 0
+		case r.partial && attempt >= c.Retry.Attempts: // those after it are not to blame
+			if !e.dropOrWait(ctx, c, es[:1], r, tries) {
+				return false
+			}
+			es = es[1:]
 			attempt, tries, wait = 1, 0, 0
 		case r.gone || attempt >= c.Retry.Attempts:
 			if c.Batch != nil && c.Batch.Bisect && len(es) > 1 && !r.gone {

@@ -55,7 +55,7 @@ func cloudEvent(e *rouse.Event) ([]byte, error) {
 	for k, v := range e.Attributes {
 		m[k] = v
 	}
-	m["specversion"], m["id"], m["type"], m["source"] = "1.0", e.ID, orText(e.Type, "rouse.event"), orText(e.Source, "rouse")
+	m["specversion"], m["id"], m["type"], m["source"] = "1.0", e.ID, orText(e.Type, typeAny), orText(e.Source, "rouse")
 	if e.Subject != "" {
 		m["subject"] = e.Subject
 	}

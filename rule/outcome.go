@@ -14,10 +14,11 @@ import (
 // functions; no trigger's name has a colon.
 const outcomePrefix = "function:"
 
-// The Types of events of functions.
+// The Types of events of functions, and of those that have no other.
 const (
 	typeSucceeded = "function.succeeded"
 	typeFailed    = "function.failed"
+	typeAny       = "rouse.event"
 )
 
 // Hears reports whether a rule listens to what becomes of a function. It is quick.

@@ -28,10 +28,6 @@ type queued struct {
 	Ahead  *ahead        `json:"ahead,omitempty"`  // nil is that it has happened
 }
 
-// buried is how long after it was given up an event is on its way to the dead
-// letters. One that comes later was sent back from there.
-const buried = 5 * time.Second
-
 // Bounds of what enqueue sends together.
 const (
 	sentAtOnce  = 2000
@@ -221,10 +217,10 @@ func (e *Engine) handle(ctx context.Context, queue string, leases []rouse.Lease)
 		switch err := json.Unmarshal(l.Body, &q); {
 		case err != nil:
 			out[i].Bury = "not an event: " + err.Error()
-		case q.Reason != "" && e.Now().Sub(q.Given) < buried:
+		case q.Reason != "" && q.Given.After(c.Redriven): // else it was sent back from there
 			out[i].Bury = q.Reason
 		case q.Ahead == nil || e.ripe(ctx, c, q.Ahead, &out[i]):
-			work = append(work, side{q, l.Count, &out[i]})
+			work = append(work, side{queued: q, count: l.Count, outcome: &out[i]})
 		}
 	}
 	for len(work) > 0 {
@@ -240,6 +236,14 @@ type side struct {
 	queued
 	count   int
 	outcome *dispatch.Outcome
+	taken   bool // from a user's queue
+	fifo    bool // which is
+}
+
+// holdsUp reports whether one of work is to be delivered again, and those after
+// it must not be before: they are of one group of a fifo queue.
+func (s *side) holdsUp(work []side) bool {
+	return s.fifo && slices.ContainsFunc(work, func(s side) bool { return s.outcome.Again })
 }
 
 // together returns how many of the first can be delivered as one batch.
@@ -259,16 +263,14 @@ func together(c *compiled, work []side) int {
 
 // sideBySide makes one attempt to deliver events that need not be in order.
 func (e *Engine) sideBySide(ctx context.Context, c *compiled, work []side) {
-	es := make([]rouse.Event, len(work))
-	for i := range work {
-		es[i] = work[i].Event
-	}
-	if c.paused.Load() || e.fused(ctx, c, es) {
-		for i := range work {
-			*work[i].outcome = dispatch.Outcome{Again: true, After: retry}
-		}
+	if c.paused.Load() || e.fused(ctx, c) {
+		again(work, retry)
 		return
 	}
+	if work = e.parkSides(ctx, c, work); len(work) == 0 {
+		return
+	}
+	es := eventsOf(work)
 	to := c.To
 	if work[0].To != nil {
 		to = *work[0].To
@@ -283,15 +285,16 @@ func (e *Engine) sideBySide(ctx context.Context, c *compiled, work []side) {
 	if r.reason == "" {
 		if err := e.after(ctx, c, c.Success, es, r); err != nil {
 			e.say(c, err.Error())
-			for i := range work {
-				*work[i].outcome = dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, work[i].count)}
-			}
+			again(work, dispatch.Backoff(c.Retry.Backoff, work[0].count))
 		}
 		return
 	}
 	if c.Batch != nil && c.Batch.Bisect && len(work) > 1 && !r.later && !r.partial && work[0].count >= c.Retry.Attempts {
 		half := len(work) / 2
-		e.sideBySide(ctx, c, work[:half])
+		if e.sideBySide(ctx, c, work[:half]); work[0].holdsUp(work[:half]) {
+			again(work[half:], 0)
+			return
+		}
 		e.sideBySide(ctx, c, work[half:])
 		return
 	}
@@ -302,6 +305,41 @@ func (e *Engine) sideBySide(ctx context.Context, c *compiled, work []side) {
 	}
 }
 
+func eventsOf(work []side) []rouse.Event {
+	es := make([]rouse.Event, len(work))
+	for i := range work {
+		es[i] = work[i].Event
+	}
+	return es
+}
+
+// again has events delivered again after a while.
+func again(work []side, after time.Duration) {
+	for i := range work {
+		*work[i].outcome = dispatch.Outcome{Again: true, After: after}
+	}
+}
+
+// parkSides parks those events that have come too far, and returns the others.
+func (e *Engine) parkSides(ctx context.Context, c *compiled, work []side) (rest []side) {
+	var far []side
+	for _, s := range work {
+		if e.far(c, &s.Event) {
+			far = append(far, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	if len(far) == 0 {
+		return work
+	}
+	if err := e.park(ctx, c, eventsOf(far)); err != nil {
+		e.Log.Error("park events", "rule", c.Ref.String(), "error", err)
+		again(far, retry)
+	}
+	return rest
+}
+
 // failed says what becomes of an event whose delivery failed.
 func (e *Engine) failed(ctx context.Context, c *compiled, s *side, r result) dispatch.Outcome {
 	switch {
@@ -309,7 +347,7 @@ func (e *Engine) failed(ctx context.Context, c *compiled, s *side, r result) dis
 		return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, 1)}
 	case !r.gone && s.count < c.Retry.Attempts:
 		return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, s.count)}
-	case c.DeadLetter == nil && c.On.Queue != "": // the queue says when it is enough
+	case c.DeadLetter == nil && s.taken: // the queue says when it is enough
 		return dispatch.Outcome{Again: true, After: dispatch.Backoff(c.Retry.Backoff, s.count)}
 	case c.DeadLetter == nil:
 		if err := e.after(ctx, c, c.Failure, []rouse.Event{s.Event}, r); err != nil {

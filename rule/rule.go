@@ -35,8 +35,11 @@ type Config struct {
 	Invoker   rouse.Invoker
 	Settle    func(context.Context) // returns once what was recorded so far is stored; nil does nothing
 	Client    *http.Client          // for webhooks; nil is one that waits 30 s
+	Hop       Hop                   // goes with what webhooks get; nil does not
 	Parallel  int                   // deliveries of a rule at once where it says nothing; 0 is 16
 	MaxHops   int                   // activations in a row that events may lead to; 0 is 16
+	MaxParked int                   // events of a rule that have led to more, beyond which it is paused; 0 is 1000
+	Purge     Purge                 // of one of Queue's; nil leaves what is in it to be delivered to nobody
 	Lease     time.Duration         // after which what a dead server had begun is delivered again; 0 is 30 s
 	Poll      time.Duration         // how often to look for what other nodes did; 0 is 10 s
 	Now       func() time.Time      // nil is time.Now
@@ -52,6 +55,13 @@ type SendAll func(ctx context.Context, all map[string][]rouse.Message, taken map
 // receipts were good.
 type DeleteAll func(ctx context.Context, all map[string][]rouse.Receipt) (map[string][]bool, error)
 
+// Hop returns a value of the event.HopHeader: what led to something, such that
+// nobody else can say it.
+type Hop func(event.Cause) string
+
+// Purge removes all that is in a queue, its dead letters included.
+type Purge func(ctx context.Context, queue string) error
+
 // An Engine implements event.Rules and event.Control. All methods may be called
 // concurrently; nothing is delivered but while Run runs.
 type Engine struct {
@@ -60,6 +70,7 @@ type Engine struct {
 	taken   *dispatch.Dispatcher // of users' queues
 	sources map[string]event.Source
 	usage   usage
+	parked  parked
 	changed chan struct{} // there are other rules than before
 
 	heard       atomic.Pointer[map[rouse.Ref]bool] // functions that rules listen to; nil is none
@@ -91,11 +102,21 @@ func New(c Config) *Engine {
 	if c.Client == nil {
 		c.Client = &http.Client{Timeout: 30 * time.Second}
 	}
+	client := *c.Client
+	// A client that follows makes a GET without the event of what was posted.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.Client = &client
 	if c.Parallel == 0 {
 		c.Parallel = 16
 	}
 	if c.MaxHops == 0 {
 		c.MaxHops = 16
+	}
+	if c.MaxParked == 0 {
+		c.MaxParked = 1000
+	}
+	if c.Purge == nil {
+		c.Purge = func(context.Context, string) error { return nil }
 	}
 	if c.Poll == 0 {
 		c.Poll = 10 * time.Second
@@ -110,7 +131,8 @@ func New(c Config) *Engine {
 		triggers: map[rouse.Ref]*running{}, rules: map[rouse.Ref]*compiled{}, readers: map[feed]*reader{}, failing: map[rouse.Ref]string{}}
 	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle, DeleteAll: c.DeleteAll, AtOnce: 16,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Now: c.Now, Log: c.Log})
-	e.taken = dispatch.New(dispatch.Config{Queue: &messages{e: e, receipts: map[rouse.Receipt]string{}}, Lane: e.messageLane, Handle: e.handleMessages, Waits: true,
+	m := &messages{e: e, kept: map[rouse.Receipt]message{}}
+	e.taken = dispatch.New(dispatch.Config{Queue: m, Lane: e.messageLane, Handle: m.handle, Cut: m.cut, Waits: true,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
 	return e
 }
@@ -121,17 +143,6 @@ func (e *Engine) Use(sources ...event.Source) {
 	for _, s := range sources {
 		e.sources[s.Kind()] = s
 	}
-}
-
-// Load reads the triggers and rules that are stored. It must be called once,
-// before anything else is.
-func (e *Engine) Load(ctx context.Context, namespaces ...rouse.Namespace) error {
-	for _, ns := range namespaces {
-		if err := e.load(ctx, ns); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Run starts the triggers and delivers until ctx ends and what it began is

@@ -34,6 +34,9 @@ type world struct {
 	sources []event.Source
 	now     func() time.Time // nil is time.Now
 	poll    time.Duration
+	queues  *queue.Queues
+
+	maxParked int
 
 	mu   sync.Mutex
 	do   func(rouse.Invocation) error
@@ -141,13 +144,13 @@ func (w *world) start() {
 	}
 	streams := stream.New(stream.Config{Keys: keys("stream")})
 	queues := queue.New(queue.Config{Keys: keys("queue"), Now: w.now})
-	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), SendAll: queues.SendAll, DeleteAll: queues.DeleteAll, Inbox: inbox.New(inbox.Config{Keys: keys("event"), Now: w.now}),
-		Data: data.Services{Streams: streams}, Registry: w, Invoker: w, Poll: w.poll, Now: w.now, Log: slog.New(slog.NewTextHandler(logs{t}, nil))})
+	e := New(Config{Meta: meta.New(keys("meta")), Keys: keys("rule"), Queue: queues.Plain(), SendAll: queues.SendAll, DeleteAll: queues.DeleteAll, Purge: queues.PurgePlain, MaxParked: w.maxParked, Inbox: inbox.New(inbox.Config{Keys: keys("event"), Now: w.now}),
+		Data: data.Services{Streams: streams, Queues: queues}, Take: queues.Take, Registry: w, Invoker: w, Poll: w.poll, Now: w.now, Log: slog.New(slog.NewTextHandler(logs{t}, nil))})
 	e.Use(w.sources...)
-	if err := e.Load(context.Background(), ns); err != nil {
+	if err := e.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	w.Engine = e
+	w.Engine, w.queues = e, queues
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
@@ -670,45 +673,6 @@ func TestHears(t *testing.T) {
 	w.stop()
 	w.start()
 	hears("g")
-}
-
-func TestFuses(t *testing.T) {
-	w := newWorld(t)
-	w.button("red")
-	w.rule(event.Rule{Ref: ref("r"), On: event.On{Trigger: "red"}, To: event.Target{Function: "f"}, Budget: 3})
-	far := rouse.Event{ID: "far", Attributes: map[string]string{event.AttributeHops: "16"}}
-	if err := w.Emit(t.Context(), ref("red"), []rouse.Event{far}, nil); err != nil {
-		t.Fatal(err)
-	}
-	paused := func(word string) {
-		t.Helper()
-		for t.Context().Err() == nil {
-			s, err := w.Status(t.Context(), ref("r"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.Contains(s.Paused, word) {
-				return
-			}
-		}
-	}
-	paused("16 activations")
-	w.press("red", `{"n": 1}`)
-	if err := w.Resume(t.Context(), ref("r")); err != nil {
-		t.Fatal(err)
-	}
-	ran := w.count(2) // the event was parked, not lost
-	if !slices.ContainsFunc(ran, func(in rouse.Invocation) bool { return in.Cause == "far" }) {
-		t.Errorf("%+v", ran)
-	}
-	w.press("red", `{"n": 2}`)
-	w.count(3)
-	w.press("red", `{"n": 3}`) // beyond three GB-seconds
-	paused("GB-seconds")
-	if err := w.Resume(t.Context(), ref("r")); err != nil {
-		t.Fatal(err)
-	}
-	w.count(4)
 }
 
 func TestAPausedRuleOfAStreamGoesOnWhereItWas(t *testing.T) {

@@ -106,7 +106,7 @@ func bad(r rouse.Ref, format string, args ...any) error {
 }
 
 // check refuses what can't be meant, and fills in defaults.
-func (e *Engine) check(ctx context.Context, r *event.Rule) error {
+func (e *Engine) check(ctx context.Context, r *event.Rule, p event.Prospect) error {
 	on := r.On
 	if n := count(on.Trigger, on.Stream, on.Queue, on.Table, on.Bucket, on.Function); n != 1 {
 		return bad(r.Ref, "on names %d things; it must name one: a trigger, stream, queue, table, bucket or function", n)
@@ -137,8 +137,13 @@ func (e *Engine) check(ctx context.Context, r *event.Rule) error {
 			return bad(r.Ref, "batch.bytes is %d; it must be from 1 to 64 MiB", b.Bytes)
 		}
 	}
+	if len(r.Input) > 0 {
+		if err := template.Check(r.Input); err != nil {
+			return within("input", err)
+		}
+	}
 	r.Fill()
-	return e.checkNames(ctx, r)
+	return e.checkNames(ctx, r, p)
 }
 
 func orDefault(n, def int) int {
@@ -157,8 +162,8 @@ func count(names ...string) (n int) {
 	return n
 }
 
-// checkNames refuses what is not there.
-func (e *Engine) checkNames(ctx context.Context, r *event.Rule) error {
+// checkNames refuses what is not there, and will not be.
+func (e *Engine) checkNames(ctx context.Context, r *event.Rule, p event.Prospect) error {
 	ref := func(name string) rouse.Ref { return rouse.Ref{Namespace: r.Namespace, Name: name} }
 	var err error
 	switch on := r.On; {
@@ -167,14 +172,16 @@ func (e *Engine) checkNames(ctx context.Context, r *event.Rule) error {
 	case on.Stream != "":
 		_, err = e.Data.Streams.Stream(ctx, ref(on.Stream))
 	case on.Queue != "":
-		if _, err = e.Data.Queues.Queue(ctx, ref(on.Queue)); err == nil {
-			if c := e.takers()[ref(on.Queue).String()]; c != nil && c.Ref != r.Ref {
-				err = rouse.Errorf(rouse.Conflict, "set rule", "queue", "rule %s takes from %s: a message can go to one rule only", c.Name, on.Queue)
-			}
+		var q data.Queue
+		if q, err = e.Data.Queues.Queue(ctx, ref(on.Queue)); err == nil || p.Has("queue", on.Queue, "") {
+			err = e.checkTaker(r, p)
+		}
+		if err == nil && q.Fifo && r.Batch != nil && r.Batch.Window > 0 {
+			return bad(r.Ref, "batch.window is not for %s, which is fifo: no more of a group comes while some of it is being delivered", on.Queue)
 		}
 	case on.Table != "":
 		var t data.Table
-		if t, err = e.Data.Tables.Table(ctx, ref(on.Table)); err == nil && t.Changes == 0 {
+		if t, err = e.Data.Tables.Table(ctx, ref(on.Table)); err == nil && t.Changes == 0 && !p.Has("table", on.Table, "") {
 			err = rouse.Errorf(rouse.Invalid, "set rule", "table", "%s keeps no changes: set how long it is to keep them", on.Table)
 		}
 	case on.Bucket != "":
@@ -182,7 +189,7 @@ func (e *Engine) checkNames(ctx context.Context, r *event.Rule) error {
 	case on.Function != "":
 		_, err = e.Registry.Function(ctx, ref(on.Function), "")
 	}
-	if err != nil {
+	if err != nil && (rouse.KindOf(err) != rouse.NotFound || !willBe(p, r.On)) {
 		return within("on", err)
 	}
 	for _, t := range []struct {
@@ -192,14 +199,14 @@ func (e *Engine) checkNames(ctx context.Context, r *event.Rule) error {
 		if t.to == nil {
 			continue
 		}
-		if err := e.checkTarget(ctx, r, *t.to); err != nil {
+		if err := e.checkTarget(ctx, r, *t.to, p); err != nil {
 			return within(t.field, err)
 		}
 	}
 	return nil
 }
 
-func (e *Engine) checkTarget(ctx context.Context, r *event.Rule, t event.Target) error {
+func (e *Engine) checkTarget(ctx context.Context, r *event.Rule, t event.Target, p event.Prospect) error {
 	ref := func(name string) rouse.Ref { return rouse.Ref{Namespace: r.Namespace, Name: name} }
 	if n := count(t.Function, t.Queue, t.Stream, t.Webhook); n != 1 {
 		return rouse.Errorf(rouse.Invalid, "set rule", "", "it names %d things; it must name one: a function, queue, stream or webhook", n)
@@ -220,11 +227,14 @@ func (e *Engine) checkTarget(ctx context.Context, r *event.Rule, t event.Target)
 			err = rouse.Errorf(rouse.Invalid, "set rule", "webhook", "%q is no http or https URL", t.Webhook)
 		}
 	}
+	if rouse.KindOf(err) == rouse.NotFound && (p.Has("function", t.Function, t.Qualifier) || p.Has("queue", t.Queue, "") || p.Has("stream", t.Stream, "")) {
+		return nil
+	}
 	return err
 }
 
 // circle refuses a rule by which events would go round for ever.
-func (e *Engine) circle(r *event.Rule) error {
+func (e *Engine) circle(r *event.Rule, p event.Prospect) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	edges := map[string][]string{}
@@ -236,8 +246,13 @@ func (e *Engine) circle(r *event.Rule) error {
 		}
 	}
 	for _, c := range e.rules {
-		if c.Namespace == r.Namespace && c.Ref != r.Ref {
+		if _, another := p.Rules[c.Name]; c.Namespace == r.Namespace && c.Ref != r.Ref && !another {
 			add(&c.Rule)
+		}
+	}
+	for _, other := range p.Rules {
+		if other != nil && other.Name != r.Name {
+			add(other)
 		}
 	}
 	add(r)
@@ -294,19 +309,19 @@ func destination(t event.Target) string {
 
 // SetRule implements event.Rules.
 func (e *Engine) SetRule(ctx context.Context, r event.Rule) (event.Rule, error) {
-	if err := e.check(ctx, &r); err != nil {
+	if err := e.check(ctx, &r, event.Prospect{}); err != nil {
 		return r, err
 	}
-	if err := e.circle(&r); err != nil {
+	if err := e.circle(&r, event.Prospect{}); err != nil {
 		return r, err
 	}
 	e.mu.Lock()
 	old := e.rules[r.Ref]
 	e.mu.Unlock()
-	r.Created, r.Paused, r.Resumed = e.Now().UTC(), "", time.Time{}
+	r.Created, r.Paused, r.Resumed, r.Redriven = e.Now().UTC(), "", time.Time{}, time.Time{}
 	revision := int64(0)
 	if old != nil {
-		revision, r.Created, r.Paused, r.Resumed = old.revision, old.Created, old.Paused, old.Resumed
+		revision, r.Created, r.Paused, r.Resumed, r.Redriven = old.revision, old.Created, old.Paused, old.Resumed, old.Redriven
 	}
 	c, err := compile(r)
 	if err != nil {
@@ -396,5 +411,9 @@ func (e *Engine) RemoveRule(ctx context.Context, r rouse.Ref) error {
 	if c.On.Queue != "" {
 		e.taken.Reset(userQueue(c))
 	}
-	return errors.Join(e.rematch(ctx, c), e.forget(ctx, c))
+	err = errors.Join(e.rematch(ctx, c), e.forget(ctx, c), e.Purge(ctx, queueOf(c)))
+	e.usage.clear(r)
+	e.parked.forget(r)
+	e.queued.Serve(queueOf(c)) // what comes in until its feed's reader knows
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
@@ -24,15 +25,19 @@ type running struct {
 	event.Trigger
 	before   json.RawMessage // the Config before the last change; nil where that has no secrets
 	revision int64
-	stop     func() // nil where it does not run
+	stop     func()    // nil where it does not run
+	failed   string    // why it was not started
+	since    time.Time // when it was, or was not
 }
 
-func (e *Engine) load(ctx context.Context, ns rouse.Namespace) error {
-	triggers, err := e.Meta.List(ctx, rouse.DocQuery{Kind: triggerKind, Namespace: ns})
+// Load reads the triggers and rules that are stored, of all namespaces. It must
+// be called once, before anything else is.
+func (e *Engine) Load(ctx context.Context) error {
+	triggers, err := e.Meta.List(ctx, rouse.DocQuery{Kind: triggerKind, All: true})
 	if err != nil {
 		return err
 	}
-	rules, err := e.Meta.List(ctx, rouse.DocQuery{Kind: ruleKind, Namespace: ns})
+	rules, err := e.Meta.List(ctx, rouse.DocQuery{Kind: ruleKind, All: true})
 	if err != nil {
 		return err
 	}
@@ -77,7 +82,9 @@ func (e *Engine) start(t *running) {
 		return
 	}
 	stop, err := s.Start(t.Trigger)
+	t.failed, t.since = "", e.Now().UTC()
 	if err != nil {
+		t.failed = err.Error()
 		e.Log.Error("start trigger", "trigger", t.Ref.String(), "error", err)
 		return
 	}
@@ -110,32 +117,17 @@ func (e *Engine) halt(t *running) {
 
 // SetTrigger implements event.Rules.
 func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger, error) {
-	s := e.sources[t.Kind]
-	if s == nil {
-		kinds := slices.Sorted(maps.Keys(e.sources))
-		return t, rouse.Errorf(rouse.Invalid, "set trigger", t.Ref.String(), "kind is %q; there are %s", t.Kind, strings.Join(kinds, ", "))
-	}
-	e.mu.Lock()
-	old := e.triggers[t.Ref]
-	var was running
-	if old != nil {
-		was = *old
-	}
-	e.mu.Unlock()
-	config, err := reveal(s, t, old)
-	if err == nil {
-		config, err = s.Check(config)
-	}
+	t, old, was, err := e.checkTrigger(t)
 	if err != nil {
-		return t, about("set trigger", t.Ref, err)
+		return t, err
 	}
-	t.Config, t.Created = config, e.Now().UTC()
+	s := e.sources[t.Kind]
 	revision, before := int64(0), json.RawMessage(nil)
 	if old != nil {
 		if old.Kind == t.Kind && string(old.Config) == string(t.Config) {
 			return e.setNotes(ctx, old, was, t.Notes) // it need not be started anew
 		}
-		revision, t.Created = was.revision, old.Created
+		revision = was.revision
 		if old.Kind == t.Kind && len(secretsOf(s)) > 0 {
 			before = old.Config
 		}
@@ -152,6 +144,37 @@ func (e *Engine) SetTrigger(ctx context.Context, t event.Trigger) (event.Trigger
 		}
 	})
 	return t, err
+}
+
+// checkTrigger returns t as it is to be stored, and the one of its name, which
+// was as read: nil where there is none.
+func (e *Engine) checkTrigger(t event.Trigger) (_ event.Trigger, old *running, was running, err error) {
+	s := e.sources[t.Kind]
+	if s == nil {
+		kinds := slices.Sorted(maps.Keys(e.sources))
+		return t, nil, was, rouse.Errorf(rouse.Invalid, "set trigger", t.Ref.String(), "kind is %q; there are %s", t.Kind, strings.Join(kinds, ", "))
+	}
+	e.mu.Lock()
+	if old = e.triggers[t.Ref]; old != nil {
+		was = *old
+	}
+	e.mu.Unlock()
+	config, err := reveal(s, t, old)
+	if err == nil {
+		config, err = s.Check(config)
+	}
+	same := old != nil && old.Kind == t.Kind && string(old.Config) == string(config)
+	if b, ok := s.(event.Beginner); ok && err == nil && !same {
+		err = b.CheckNew(config)
+	}
+	if err != nil {
+		return t, old, was, about("set trigger", t.Ref, err)
+	}
+	t.Config, t.Created = config, e.Now().UTC()
+	if old != nil {
+		t.Created = old.Created
+	}
+	return t, old, was, nil
 }
 
 // setNotes gives a trigger that goes on as it is, and was as read before, other

@@ -22,9 +22,16 @@ type messages struct {
 	rouse.Queue // nil
 	e           *Engine
 
-	mu       sync.Mutex
-	epoch    int64
-	receipts map[rouse.Receipt]string // guarded by mu; of what is leased
+	mu    sync.Mutex
+	epoch int64                     // guarded by mu
+	kept  map[rouse.Receipt]message // guarded by mu; what is leased
+}
+
+// A message is what is remembered of one that is leased.
+type message struct {
+	receipt string
+	group   string
+	fifo    bool
 }
 
 // userQueue names the queue that a rule takes from.
@@ -57,10 +64,27 @@ func (e *Engine) takers() map[string]*compiled {
 	return all
 }
 
+// taker returns the rule that takes from a queue; nil where there is none.
+func (e *Engine) taker(queue rouse.Ref) *compiled {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.rules {
+		if c.On.Queue == queue.Name && c.Namespace == queue.Namespace {
+			return c
+		}
+	}
+	return nil
+}
+
 // Receive implements rouse.Queue. It waits for a message where there is none:
-// nobody tells when one comes in.
+// nobody tells when one comes in. Of a group of a fifo queue it takes what goes
+// into one batch: the queue has no more of it to give until all of that is done.
 func (m *messages) Receive(ctx context.Context, queue string, n int, d time.Duration) ([]rouse.Lease, error) {
-	ds, err := m.e.Take(ctx, data.Receive{Queue: refOf(queue), Max: min(n, 1000), Visibility: &d, Wait: longPoll})
+	batch := 1
+	if c := m.e.taker(refOf(queue)); c != nil && c.Batch != nil {
+		batch = max(c.Batch.Size, 1)
+	}
+	ds, err := m.e.Take(ctx, data.Receive{Queue: refOf(queue), Max: min(n, 1000), Visibility: &d, Wait: longPoll, Groups: max(n/batch, 1), PerGroup: batch})
 	if err != nil {
 		return nil, err
 	}
@@ -70,27 +94,53 @@ func (m *messages) Receive(ctx context.Context, queue string, n int, d time.Dura
 		if err != nil {
 			return nil, err
 		}
-		ls[i] = rouse.Lease{Receipt: m.keep(ds[i].ID, ds[i].Receipt), Body: body, Count: ds[i].Count, Sent: ds[i].Sent}
+		ls[i] = rouse.Lease{Receipt: m.keep(ds[i].ID, message{ds[i].Receipt, ds[i].Group, ds[i].Fifo}), Body: body, Count: ds[i].Count, Sent: ds[i].Sent}
 	}
 	return ls, nil
 }
 
-// keep remembers a receipt under a number.
-func (m *messages) keep(id int64, receipt string) rouse.Receipt {
+// cut returns how many of the first messages go into one batch: those of one
+// group, where the queue is fifo. What is handled at once has no order.
+func (m *messages) cut(_ string, ls []rouse.Lease, n int) int {
+	if n == 1 {
+		return n
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first := m.kept[ls[0].Receipt]
+	if !first.fifo {
+		return n
+	}
+	for i := range n {
+		if m.kept[ls[i].Receipt].group != first.group {
+			return i
+		}
+	}
+	return n
+}
+
+// keep remembers a message under a number.
+func (m *messages) keep(id int64, what message) rouse.Receipt {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.epoch++
 	r := rouse.Receipt{ID: id, Epoch: m.epoch}
-	m.receipts[r] = receipt
+	m.kept[r] = what
 	return r
 }
 
-func (m *messages) take(r rouse.Receipt) string {
+func (m *messages) take(r rouse.Receipt) message {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	receipt := m.receipts[r]
-	delete(m.receipts, r)
-	return receipt
+	what := m.kept[r]
+	delete(m.kept, r)
+	return what
+}
+
+func (m *messages) fifo(r rouse.Receipt) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kept[r].fifo
 }
 
 // messageEvent makes an event of a message.
@@ -113,7 +163,7 @@ func messageEvent(queue string, d *data.Delivery) rouse.Event {
 func (m *messages) Delete(ctx context.Context, queue string, rs []rouse.Receipt) ([]bool, error) {
 	receipts := make([]string, len(rs))
 	for i, r := range rs {
-		receipts[i] = m.take(r)
+		receipts[i] = m.take(r).receipt
 	}
 	deleted, err := m.e.Data.Queues.Delete(ctx, refOf(queue), receipts)
 	if deleted != nil && rouse.KindOf(err) == rouse.Conflict {
@@ -124,11 +174,13 @@ func (m *messages) Delete(ctx context.Context, queue string, rs []rouse.Receipt)
 
 // Extend implements rouse.Queue.
 func (m *messages) Extend(ctx context.Context, queue string, r rouse.Receipt, d time.Duration) (rouse.Receipt, error) {
-	next, err := m.e.Data.Queues.Extend(ctx, refOf(queue), m.take(r), d, nil)
+	what := m.take(r)
+	next, err := m.e.Data.Queues.Extend(ctx, refOf(queue), what.receipt, d, nil)
 	if err != nil {
 		return rouse.Receipt{}, err
 	}
-	return m.keep(r.ID, next), nil
+	what.receipt = next
+	return m.keep(r.ID, what), nil
 }
 
 // Bury implements rouse.Queue. A user's queue says itself when that is.
@@ -157,32 +209,44 @@ func (m *messages) Stats(ctx context.Context, prefix string) (map[string]rouse.Q
 	return all, errors.Join(errs...)
 }
 
-// messageLane says how a user's queue is served.
-func (e *Engine) messageLane(_ context.Context, queue string) dispatch.Lane {
-	c := e.takers()[queue]
+// messageLane says how a user's queue is served. Nothing comes to a batch of a
+// group while some of it is leased: to wait for more is in vain.
+func (e *Engine) messageLane(ctx context.Context, queue string) dispatch.Lane {
+	c := e.taker(refOf(queue))
 	if c == nil {
 		return dispatch.Lane{}
 	}
-	return e.laneOf(c)
+	l := e.laneOf(c)
+	if l.Window > 0 {
+		if q, err := e.Data.Queues.Queue(ctx, refOf(queue)); err == nil && q.Fifo {
+			l.Window = 0
+		}
+	}
+	return l
 }
 
-// handleMessages delivers what was leased from a user's queue.
-func (e *Engine) handleMessages(ctx context.Context, queue string, leases []rouse.Lease) []dispatch.Outcome {
+// handle delivers what was leased from a user's queue: of a fifo queue, messages
+// of one group.
+func (m *messages) handle(ctx context.Context, queue string, leases []rouse.Lease) []dispatch.Outcome {
+	e := m.e
 	out := make([]dispatch.Outcome, len(leases))
-	c := e.takers()[queue]
-	var work []side
+	c, fifo := e.taker(refOf(queue)), m.fifo(leases[0].Receipt)
+	work := make([]side, 0, len(leases))
 	for i, l := range leases {
 		var q queued
 		switch err := json.Unmarshal(l.Body, &q); {
 		case err != nil || c == nil:
 			out[i] = dispatch.Outcome{Again: true, After: retry}
 		case c.pattern.Match(documentOf(&q.Event)): // another is done with: nobody wants it
-			work = append(work, side{q, l.Count, &out[i]})
+			work = append(work, side{q, l.Count, &out[i], true, fifo})
 		}
 	}
 	for len(work) > 0 {
 		n := together(c, work)
-		e.sideBySide(ctx, c, work[:n])
+		if e.sideBySide(ctx, c, work[:n]); work[0].holdsUp(work[:n]) {
+			again(work[n:], 0)
+			break
+		}
 		work = work[n:]
 	}
 	return out

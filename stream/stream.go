@@ -15,10 +15,7 @@ import (
 	"github.com/rouse-run/rouse/stream/journal"
 )
 
-const (
-	defaultKeep = 24 * time.Hour
-	maxShards   = 4096 // open ones of a stream
-)
+const maxShards = data.MaxShards
 
 // A Config says what Streams stand on.
 type Config struct {
@@ -66,14 +63,8 @@ func (s *Streams) Close() error {
 
 // Create implements data.Streams.
 func (s *Streams) Create(ctx context.Context, c data.Stream) (data.Stream, error) {
-	if c.Shards == 0 {
-		c.Shards = 1
-	}
-	if err := check("create stream", &c); err != nil {
-		return data.Stream{}, err
-	}
-	if err := checkShards("create stream", c.Ref, c.Shards); err != nil {
-		return data.Stream{}, err
+	if err := c.Check(); err != nil {
+		return data.Stream{}, rouse.Errorf(rouse.Invalid, "create stream", c.Ref.String(), "%w", err)
 	}
 	c.Created = s.Now().UTC()
 	d := &document{Stream: c, ID: rand.Uint64()}
@@ -93,16 +84,6 @@ func (s *Streams) Create(ctx context.Context, c data.Stream) (data.Stream, error
 	return d.stream(), nil
 }
 
-func check(op string, c *data.Stream) error {
-	if c.Keep == 0 {
-		c.Keep = rouse.Duration(defaultKeep)
-	}
-	if c.Keep < 0 {
-		return rouse.Errorf(rouse.Invalid, op, c.Ref.String(), "keep: %v is less than nothing", c.Keep)
-	}
-	return nil
-}
-
 func checkShards(op string, r rouse.Ref, n int) error {
 	if n < 1 || n > maxShards {
 		return rouse.Errorf(rouse.Invalid, op, r.String(), "shards: %d is not from 1 to %d", n, maxShards)
@@ -112,8 +93,9 @@ func checkShards(op string, r rouse.Ref, n int) error {
 
 // Update implements data.Streams.
 func (s *Streams) Update(ctx context.Context, c data.Stream) (data.Stream, error) {
-	if err := check("update stream", &c); err != nil {
-		return data.Stream{}, err
+	c.Shards = 0 // Scale changes them
+	if err := c.Check(); err != nil {
+		return data.Stream{}, rouse.Errorf(rouse.Invalid, "update stream", c.Ref.String(), "%w", err)
 	}
 	var d *document
 	err := s.change(ctx, c.Ref, func(old *document) error {

@@ -3,8 +3,6 @@ package table
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/rouse-run/rouse"
@@ -12,59 +10,9 @@ import (
 	"github.com/rouse-run/rouse/internal/tuple"
 )
 
-// check fills in the types of d's attributes and says what is wrong with it.
-func check(d *data.Table) error {
-	if d.Name == "" {
-		return errors.New("name: a table has one")
-	}
-	if err := checkKeys("", &d.Key, &d.Sort); err != nil {
-		return err
-	}
-	if len(d.Indexes) > maxIndexes {
-		return fmt.Errorf("indexes: there are %d, %d are the most", len(d.Indexes), maxIndexes)
-	}
-	d.Indexes = slices.Clone(d.Indexes)
-	for i := range d.Indexes {
-		x := &d.Indexes[i]
-		x.Filling = false
-		if x.Name == "" || slices.ContainsFunc(d.Indexes[:i], func(o data.Index) bool { return o.Name == x.Name }) {
-			return fmt.Errorf("indexes: the name %q is empty or used twice", x.Name)
-		}
-		if err := checkKeys(fmt.Sprintf("index %q: ", x.Name), &x.Key, &x.Sort); err != nil {
-			return err
-		}
-	}
-	if d.TTL != "" && (d.TTL == d.Key.Name || d.TTL == d.Sort.Name) {
-		return errors.New("ttl: it can't be an attribute of the key")
-	}
-	if d.Changes < 0 {
-		return errors.New("changes: how long they are kept can't be negative")
-	}
-	return nil
-}
-
-func checkKeys(where string, key, sort *data.Attribute) error {
-	if key.Name == "" || key.Name == sort.Name {
-		return fmt.Errorf("%skey: it names an attribute, another than sort does", where)
-	}
-	for _, a := range []*data.Attribute{key, sort} {
-		if a.Name == "" {
-			*a = data.Attribute{}
-			continue
-		}
-		if a.Type == data.NoType {
-			a.Type = data.String
-		}
-		if !ordered(a.Type) {
-			return fmt.Errorf("%sthe key attribute %q is a string, number or binary, not a %s", where, a.Name, a.Type)
-		}
-	}
-	return nil
-}
-
 // CreateTable implements data.TableAdmin.
 func (t *Tables) CreateTable(ctx context.Context, in data.Table) (data.Table, error) {
-	if err := check(&in); err != nil {
+	if err := in.Check(); err != nil {
 		return in, rouse.Errorf(rouse.Invalid, "create table", in.Ref.String(), "%w", err)
 	}
 	in.Created = t.now().UTC()
@@ -113,7 +61,7 @@ func putDefinition(w rouse.KeyWriter, d *definition) error {
 
 // ChangeTable implements data.TableAdmin.
 func (t *Tables) ChangeTable(ctx context.Context, in data.Table) (data.Table, error) {
-	if err := check(&in); err != nil {
+	if err := in.Check(); err != nil {
 		return in, rouse.Errorf(rouse.Invalid, "change table", in.Ref.String(), "%w", err)
 	}
 	err := t.keys.Update(ctx, func(w rouse.KeyWriter) error {

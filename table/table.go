@@ -15,7 +15,6 @@ const (
 	maxWrites   = 100     // of one transaction
 	maxGets     = 100     // keys of one GetItems
 	maxSegments = 1 << 16 // of a scan
-	maxIndexes  = 20      // of a table
 	pageSize    = 1 << 20 // bytes of items that one page looks at
 	stepSize    = 200     // items that one transaction of Run works on
 	feedShards  = 4       // of a table

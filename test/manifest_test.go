@@ -1,15 +1,23 @@
 package test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/dialect/native/client"
+	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/manifest"
 )
 
@@ -96,10 +104,10 @@ func TestApply(t *testing.T) {
 		t.Errorf("after it was applied there is to do: %+v", p.Steps)
 	}
 	for _, c := range []struct{ old, new, step, detail string }{
-		{"keep: 48h", "keep: 24h", "change stream clicks", "keep: 172800000 -> 86400000"},
+		{"keep: 48h", "keep: 24h", "change stream clicks", "keep: 2d -> 24h"},
 		{"visibility: 1m", "visibility: 2m", "change queue jobs", "visibility"},
 		{"versioned: true", "", "change bucket photos", "versioned"},
-		{"timeout: 5s", "timeout: 6s", "change function serve", "Timeout"},
+		{"timeout: 5s", "timeout: 6s", "change function serve", "timeout: 5s -> 6s"},
 		{"CITY: Turin", "CITY: Rome", "change function serve", "env.CITY"},
 		{`["table:orders rw"]`, `["table:orders r"]`, "change function serve", "allow"},
 		{"0 3 * * *", "0 4 * * *", "change trigger nightly", "config.cron"},
@@ -140,7 +148,8 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// A step that fails takes those before it back.
+// A step that fails takes those before it back: here the last of all, as
+// somebody else comes between.
 func TestApplyThatFails(t *testing.T) {
 	f := newShop(t, start(t, ""))
 	if err := f.plan(false).Apply(t.Context(), nil); err != nil {
@@ -150,22 +159,33 @@ func TestApplyThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ old, new, word string }{
-		{"0 3 * * *", "every full moon", "cron"},
-		{"/audit/: {to: audit, public: true}", "/v1/audit/: audit", "server's own"}, // the last of all
-	} {
-		broken := strings.NewReplacer("keep: 48h", "keep: 1h", "buckets:  {photos: {versioned: true}}", "buckets:  {photos: {versioned: true}, films: {}}",
-			"timeout: 5s", "timeout: 9s", "correct horse", "battery staple", "attempts: 5", "attempts: 7", `{id}": serve`, `{id}": audit`, c.old, c.new).Replace(shop)
-		f.write("rouse.yaml", broken)
-		f.write("serve/main.py", "def main(event):\n    return 'new'\n")
-		if err := f.plan(false).Apply(t.Context(), nil); rouse.KindOf(err) != rouse.Invalid || !strings.Contains(fmt.Sprint(err), c.word) {
-			t.Fatalf("%v", err)
+	f.write("rouse.yaml", strings.NewReplacer("keep: 48h", "keep: 1h", "buckets:  {photos: {versioned: true}}", "buckets:  {photos: {versioned: true}, films: {}}",
+		"timeout: 5s", "timeout: 9s", "correct horse", "battery staple", "attempts: 5", "attempts: 7", `{id}": serve`, `{id}": audit`,
+		"/audit/: {to: audit, public: true}", "/audit/: {to: audit, public: true}\n  POST /z/{id}/x: audit").Replace(shop))
+	f.write("serve/main.py", "def main(event):\n    return 'new'\n")
+	p := f.plan(false)
+	if _, err := f.s.SetRoute(t.Context(), "/z/b/{y}", wire.RouteOptions{To: "audit"}); err != nil {
+		t.Fatal(err)
+	}
+	var back []string
+	err = p.Apply(t.Context(), func(r manifest.Report) {
+		if r.Back {
+			back = append(back, fmt.Sprintf("%s %s %s", r.Action, r.Kind, r.Name))
 		}
-		f.write("rouse.yaml", shop)
-		f.write("serve/main.py", "def main(event):\n    return 1\n")
-		if p := f.plan(true); len(p.Steps) != 0 {
-			t.Errorf("%s: it is not as it was: %+v", c.word, p.Steps)
-		}
+	})
+	if rouse.KindOf(err) != rouse.Conflict || !strings.Contains(fmt.Sprint(err), "neither is the more special") {
+		t.Fatalf("%v", err)
+	}
+	if len(back) != len(p.Steps)-1 {
+		t.Errorf("of %v these were taken back: %v", steps(p), back)
+	}
+	if err := f.s.RemoveRoute(t.Context(), "/z/b/{y}"); err != nil {
+		t.Fatal(err)
+	}
+	f.write("rouse.yaml", shop)
+	f.write("serve/main.py", "def main(event):\n    return 1\n")
+	if p := f.plan(true); len(p.Steps) != 0 {
+		t.Errorf("it is not as it was: %+v", p.Steps)
 	}
 	after, err := f.s.Function(t.Context(), "serve", "")
 	if err != nil || after.Code != before.Code || after.Limits != before.Limits {
@@ -173,6 +193,249 @@ func TestApplyThatFails(t *testing.T) {
 	}
 	if a := f.s.call("serve", nil); string(a.Result) != "1" {
 		t.Errorf("it answers %s", a.Result)
+	}
+}
+
+// refused plans what can't be done, and returns why.
+func (f *shopFolder) refused(prune bool) error {
+	t := f.s.t
+	t.Helper()
+	m, err := manifest.Load(filepath.Join(f.dir, "rouse.yaml"), os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	p, err := m.Plan(t.Context(), f.s.Client, prune)
+	if err == nil {
+		t.Errorf("it is planned: %v", steps(p))
+	}
+	return err
+}
+
+// What apply would refuse is refused before anything is done, all of it at once.
+func TestWhatCanNotBeIsRefusedFirst(t *testing.T) {
+	f := newShop(t, start(t, ""))
+	for text, says := range map[string]string{
+		"triggers: {a: {schedule: {every: 1s, cron: '* * * * *'}}, b: {schedule: {corn: x}}, c: {nope: {}}}": "trigger a: cron: one of cron, every and at is wanted\ntrigger b: corn: there is no such field\ntrigger c: kind is \"nope\"",
+		"triggers: {a: {schedule: {cron: '61 * * * *'}}}":                                                    "trigger a: cron: ",
+		"tables: {t: {}}":                                           "table t: key: ",
+		"streams: {s: {shards: 9999}}":                              "stream s: shards: ",
+		"queues: {q: {dead-letter: q}}":                             "queue q: deadLetter: a queue can't be its own",
+		"functions: {serve: {code: ./serve, memory: 1MB}}":          "function serve: memory is 1 MB",
+		"functions: {serve: {code: ./serve, allow: [all]}}":         "function serve: ",
+		"triggers: {t: {manual: {}}}\nrules: [{on: t, to: nosuch}]": "rule t-to-nosuch: to",
+		"triggers: {t: {manual: {}}}\nqueues: {q: {}}\nrules: [{on: t, to: queue:q, when: {a: []}}]":                             "rule t-to-q: when.a: ",
+		"streams: {s: {}}\nqueues: {q: {}}\nrules: [{on: queue:q, to: stream:s}, {on: stream:s, to: queue:q}]":                   "go round for ever",
+		"queues: {q: {}}\nstreams: {s: {}}\nrules: [{name: a, on: queue:q, to: stream:s}, {name: b, on: queue:q, to: stream:s}]": "rule b takes from q",
+		"tables: {t: {key: id}}\nqueues: {q: {}}\nrules: [{on: table:t, to: queue:q}]":                                           "rule t-to-q: on.table: t keeps no changes",
+		"routes: {/v1/x: nosuch}": "the server's own",
+		"functions: {audit: {code: audit.py}}\nroutes: {'/{a}/b': audit, '/a/{b}': audit}": "neither is the more special",
+	} {
+		f.write("rouse.yaml", text)
+		err := f.refused(false)
+		for _, line := range strings.Split(says, "\n") {
+			if !strings.Contains(fmt.Sprint(err), line) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	for _, kind := range []string{"functions", "streams", "queues", "tables", "triggers", "rules", "routes"} {
+		var page map[string]any
+		if err := f.s.Do(t.Context(), http.MethodGet, []string{kind}, nil, nil, &page); err != nil || len(page[kind].([]any)) != 0 {
+			t.Errorf("%s: %v %v", kind, page, err)
+		}
+	}
+}
+
+// What was applied is so, however it is written: nothing is to do again, and what
+// is left out again is seen.
+func TestEachKindOfTriggerIsApplied(t *testing.T) {
+	f := newShop(t, start(t, ""))
+	all := map[string]string{
+		"every":   "schedule: {every: 1s, from: 2100-01-01}",
+		"cron":    `schedule: {cron: "0 0 * * 7", data: {a: [1, 0, null, ""]}, paused: true}`,
+		"files":   "files: {path: /nonexistent/, settle: 2s, match: ['*.csv']}",
+		"web":     "web: {methods: [get], respond: {body: {ok: true}}}",
+		"webhook": "webhook: {secret: correct horse}",
+		"github":  "github: {secret: correct horse, events: [push]}",
+		"events":  "events: {}",
+		"manual":  "manual: {}",
+		"broker":  "mqtt: {broker: 'tcp://127.0.0.1:1', topics: [a], user: u, password: correct horse}",
+		"listen":  "mqtt: {listen: '127.0.0.1:48131', topics: [a], users: {u: correct horse, v: battery staple}}",
+	}
+	text := "triggers:\n"
+	for name, config := range all {
+		text += "  " + name + ": {" + config + "}\n"
+	}
+	f.write("rouse.yaml", text)
+	if err := f.plan(false).Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if p := f.plan(true); len(p.Steps) != 0 || p.Same != len(all) {
+		t.Errorf("there is to do: %+v", p.Steps)
+	}
+	for _, c := range []struct{ old, new, detail string }{
+		{"every: 1s", "every: 2s", "config.every: 1s -> 2s"},
+		{", paused: true", "", "config.paused: true -> none"},
+		{"settle: 2s, ", "", "config.settle: 2s -> 0s"},
+		{"[get]", "[get, put]", "config.methods"},
+		{"v: battery staple", "w: battery staple", "config.users.w: none -> ***"},
+		{"v: battery staple", "v: another secret", "config.users.v: *** -> ***"},
+	} {
+		f.write("rouse.yaml", strings.Replace(text, c.old, c.new, 1))
+		if p := f.plan(true); len(p.Steps) != 1 || !strings.Contains(strings.Join(p.Steps[0].Details, "\n"), c.detail) {
+			t.Errorf("%s -> %s: %+v", c.old, c.new, p.Steps)
+		}
+	}
+}
+
+// The kinds that people are told of are those of the server, and how a trigger
+// does is seen.
+func TestTriggersAreTold(t *testing.T) {
+	s := start(t, "")
+	var names []string
+	for _, k := range manifest.TriggerKinds() {
+		names = append(names, k.Name)
+	}
+	if _, err := s.SetTrigger(t.Context(), "t", wire.TriggerOptions{Kind: "nope"}); !strings.HasSuffix(fmt.Sprint(err), "there are "+strings.Join(names, ", ")) {
+		t.Errorf("%v, and %v are told of", err, names)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	soon := func(name, kind, config string, want event.State, says string) {
+		t.Helper()
+		if _, err := s.SetTrigger(t.Context(), name, wire.TriggerOptions{Kind: kind, Config: json.RawMessage(config)}); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); ; {
+			got, err := s.Trigger(t.Context(), name)
+			if err != nil || got.Status == nil {
+				t.Fatalf("%+v %v", got, err)
+			}
+			if h := got.Status; h.State == want && strings.Contains(h.Error, says) {
+				return
+			} else if time.Now().After(end) {
+				t.Fatalf("%s is %+v, want %s", name, h, want)
+			}
+		}
+	}
+	soon("listens", "mqtt", fmt.Sprintf(`{"listen": %q, "topics": ["a"]}`, taken.Addr()), event.Failing, "in use")
+	soon("asks", "mqtt", `{"broker": "tcp://127.0.0.1:1", "topics": ["a"]}`, event.Failing, "refused")
+	soon("nowhere", "files", `{"path": "/nonexistent"}`, event.Failing, "no such file")
+	soon("past", "schedule", `{"at": "2020-01-01"}`, event.Done, "")
+	soon("often", "schedule", `{"every": "1h"}`, event.Running, "")
+	soon("rests", "schedule", `{"every": "1h", "paused": true}`, event.Paused, "")
+	soon("door", "web", `{}`, event.Running, "")
+	if got, err := s.Trigger(t.Context(), "often"); err != nil || got.Status.Next.IsZero() {
+		t.Errorf("%+v %v", got.Status, err)
+	}
+	page, err := s.Triggers(t.Context(), "", 0)
+	if err != nil || len(page.Triggers) != 7 || page.Triggers[0].Status == nil || page.Triggers[0].Status.State != event.Failing {
+		t.Errorf("%+v %v", page, err)
+	}
+}
+
+// What something that stays uses is not removed, nor is anything else then.
+func TestPruneIsCheckedFirst(t *testing.T) {
+	f := newShop(t, start(t, ""))
+	f.write("rouse.yaml", `
+streams: {s: {}}
+queues: {q: {}, jobs: {dead-letter: jobs-dead}, jobs-dead: {}}
+buckets: {photos: {}}
+functions: {audit: {code: audit.py}}
+triggers: {aaa: {github: {secret: correct horse}}, tt: {manual: {}}}
+rules: [{on: aaa, to: queue:q}, {on: tt, to: queue:q}, {name: r, on: stream:s, to: queue:q}]
+routes: {/audit: audit}
+`)
+	if err := f.plan(false).Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.s.PutObject(t.Context(), "photos", "cat", client.ObjectPut{}, strings.NewReader("meow")); err != nil {
+		t.Fatal(err)
+	}
+	want := f.plan(true).Same
+	for text, says := range map[string]string{
+		"queues: {q: {}}\nrules: [{name: tt-to-q, on: tt, to: {queue: q}}]": "remove trigger tt: rule tt-to-q listens to it",
+		"rules: [{name: r, on: {stream: s}, to: {queue: q}}]":               "remove stream s: rule r listens to it: it can't do without\nremove queue q: rule r delivers to it",
+		"routes: {/audit: audit}":                                           "remove function audit: route /audit leads to it",
+		"queues: {jobs: {dead-letter: jobs-dead}}":                          "remove queue jobs-dead: queue jobs sends its dead letters to it",
+		"{}": "remove bucket photos: it holds objects, such as \"cat\"",
+	} {
+		f.write("rouse.yaml", text)
+		err := f.refused(true)
+		for _, line := range strings.Split(says, "\n") {
+			if rouse.KindOf(err) != rouse.Conflict || !strings.Contains(fmt.Sprint(err), line) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	f.write("rouse.yaml", "{}")
+	if _, err := f.s.DeleteObject(t.Context(), "photos", "cat", ""); err != nil {
+		t.Fatal(err)
+	}
+	p := f.plan(true)
+	if len(p.Steps) != want {
+		t.Errorf("%d were there, and to do is %v", want, steps(p))
+	}
+	// Somebody comes between: rules, routes and triggers without secrets are put
+	// back, and nothing else is gone yet.
+	if _, err := f.s.SetRule(t.Context(), "late", event.Rule{On: event.On{Trigger: "tt"}, To: event.Target{Queue: "q"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(t.Context(), nil); rouse.KindOf(err) != rouse.Conflict || !strings.Contains(fmt.Sprint(err), "remove trigger tt: remove trigger default/tt: rule late listens to it") {
+		t.Errorf("%v", err)
+	}
+	if p := f.plan(true); len(p.Steps) != want+1 {
+		t.Errorf("there is left %v", steps(p))
+	}
+	if err := f.plan(true).Apply(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Several who apply the same at once do not come into each other's way, and one
+// whose own part fails takes back only that.
+func TestApplyTogether(t *testing.T) {
+	f := newShop(t, start(t, ""))
+	var plans []*manifest.Plan
+	for range 4 {
+		plans = append(plans, f.plan(false))
+	}
+	errs := make([]error, len(plans))
+	var all sync.WaitGroup
+	for i, p := range plans {
+		all.Go(func() { errs[i] = p.Apply(t.Context(), nil) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if p := f.plan(true); len(p.Steps) != 0 {
+		t.Errorf("there is to do: %+v", p.Steps)
+	}
+	// One plans to make what is there by the time it does, and fails.
+	f.write("rouse.yaml", "{}")
+	if err := f.plan(true).Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.write("rouse.yaml", shop)
+	first := f.plan(false)
+	f.write("rouse.yaml", strings.Replace(shop, "/audit/: {to: audit, public: true}", "/audit/: {to: audit, public: true}\n  POST /z/{id}/x: audit", 1))
+	second := f.plan(false)
+	if err := first.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.s.SetRoute(t.Context(), "/z/b/{y}", wire.RouteOptions{To: "audit"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Apply(t.Context(), nil); rouse.KindOf(err) != rouse.Conflict {
+		t.Fatalf("%v", err)
+	}
+	f.write("rouse.yaml", shop)
+	if p := f.plan(false); len(p.Steps) != 0 {
+		t.Errorf("there is to do: %+v", p.Steps)
 	}
 }
 

@@ -23,6 +23,10 @@ func TestRetriesBackOffAndDeadLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Who waits for the end waits for the last attempt.
+	if a, err := s.Activation(t.Context(), id, time.Minute); err != nil || a.Attempt != 3 || a.Again || a.Status != rouse.StatusFailed {
+		t.Errorf("waited for %+v %v", a, err)
+	}
 	var dead []rouse.DeadLetter
 	eventually(t, "the invocation is among the dead letters", func() bool {
 		dead, _, err = s.DeadLetters(t.Context(), "flaky", 0, 10)
@@ -34,6 +38,11 @@ func TestRetriesBackOffAndDeadLetters(t *testing.T) {
 	as, _, err := s.Activations(t.Context(), rouse.ActivationQuery{Namespace: "default", Function: "flaky"})
 	if err != nil || len(as) != 3 {
 		t.Fatalf("%d activations, %v", len(as), err)
+	}
+	for i, a := range as { // newest first
+		if a.Attempt != 3-i || a.Again != (i > 0) {
+			t.Errorf("%d: attempt %d, again %v", i, a.Attempt, a.Again)
+		}
 	}
 	a, err := s.Activation(t.Context(), id, 0)
 	if err != nil || a.Attempt != 3 || a.Status != rouse.StatusFailed {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/shape"
 )
 
 // Decode reads a config into v, a pointer to a struct. No config is an empty
@@ -45,7 +46,7 @@ func Decode(config json.RawMessage, v any) error {
 // invalid says in which field err is.
 func invalid(given map[string]json.RawMessage, v any, err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return rouse.Errorf(rouse.Invalid, "read config", e.Field, "it is a %s, a %s is wanted", e.Value, e.Type)
+		return rouse.Errorf(rouse.Invalid, "read config", e.Field, "it is %s, and %s is wanted", shape.Named(e.Value), shape.Of(e.Type))
 	}
 	// A type that reads itself reports no field: find it by trying each alone.
 	for name, value := range given {

@@ -32,6 +32,9 @@ func TestDecodeNamesTheField(t *testing.T) {
 			t.Errorf("it does not say what there is: %v", err)
 		}
 	}
+	if err := Decode(json.RawMessage(`{"sub": [1]}`), &config{}); err == nil || !strings.Contains(err.Error(), "it is a list, and an object is wanted") {
+		t.Errorf("it speaks of Go: %v", err)
+	}
 	c := config{Size: 7}
 	if err := Decode(json.RawMessage(` {"wait": "2s"}`), &c); err != nil || c.Size != 7 || c.Wait != rouse.Duration(2*time.Second) {
 		t.Errorf("%+v %v", c, err)

@@ -114,9 +114,21 @@ func (a *app) printActivations(as []rouse.Activation) error {
 		if x.Cold {
 			cold = "cold"
 		}
-		rows = append(rows, []string{x.ID, fmt.Sprintf("%s:%d", x.Function.Name, x.Version), x.Status.String(), ago(x.Started), cold, span(x.Queued), span(x.Init), span(x.Run), size(x.Memory)})
+		rows = append(rows, []string{x.ID, fmt.Sprintf("%s:%d", x.Function.Name, x.Version), attempted(x), ago(x.Started), cold, span(x.Queued), span(x.Init), span(x.Run), size(x.Memory)})
 	}
 	return a.table(rows)
+}
+
+// attempted is the status of an activation, and which attempt it is of several.
+func attempted(a rouse.Activation) string {
+	text := a.Status.String()
+	switch {
+	case a.Again:
+		text += fmt.Sprintf(" (%d, again)", a.Attempt)
+	case a.Attempt > 1:
+		text += fmt.Sprintf(" (%d)", a.Attempt)
+	}
+	return text
 }
 
 func (v *activations) show(ctx context.Context, cl *client.Client, id string) error {
@@ -130,7 +142,7 @@ func (v *activations) show(ctx context.Context, cl *client.Client, id string) er
 	rows := [][]string{
 		{"id", a.ID},
 		{"function", fmt.Sprintf("%s:%d", a.Function.Name, a.Version)},
-		{"status", a.Status.String()},
+		{"status", attempted(a)},
 		{"started", a.Started.Local().Format(time.RFC3339) + ", " + ago(a.Started)},
 		{"queued", span(a.Queued)},
 		{"init", span(a.Init)},

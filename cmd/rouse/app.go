@@ -149,6 +149,18 @@ func (a *app) report(ctx context.Context, err error) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitInterrupt
 	}
+	if all, ok := err.(interface{ Unwrap() []error }); ok && len(all.Unwrap()) > 1 {
+		for _, err := range all.Unwrap() {
+			a.complain(err)
+		}
+		return exitPlatform
+	}
+	a.complain(err)
+	return exitPlatform
+}
+
+// complain says what is wrong, in one line.
+func (a *app) complain(err error) {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	e, _ := errors.AsType[*rouse.Error](err)
 	switch {
@@ -156,11 +168,10 @@ func (a *app) report(ctx context.Context, err error) int {
 		text = fmt.Sprintf("no server answers at %s (%v); is it running? start it with: rouse up", e.On, e.Err)
 	case e != nil && e.Kind == rouse.Unauthenticated:
 		text = fmt.Sprintf("the server does not take the token from %s; set ROUSE_TOKEN, or --data to the server's data folder", a.tokenFrom)
-	case e != nil && e.Kind == rouse.NotFound && strings.Contains(e.On, "/") && strings.Contains(text, "function"):
+	case e != nil && e.Kind == rouse.NotFound && strings.Contains(e.Err.Error(), "no such function"):
 		text += "; what is deployed is listed by: rouse functions"
 	}
 	fmt.Fprintf(a.err, "%s %s\n", a.paint(a.err, red, "rouse:"), text)
-	return exitPlatform
 }
 
 // usage is the error of a command line that can't be understood.

@@ -63,7 +63,7 @@ func diffCommand(a *app) *cobra.Command {
 		Short: "Show how a manifest differs from what the server has",
 		Long: `Show how a manifest, rouse.yaml where no other is named, differs from what the
 server has: + is to be created, ~ to be changed, - to be removed (with --prune).
-Nothing is changed.
+Nothing is changed. What apply would refuse is refused here as well.
 
 Exit code 1 says that there is a difference.`,
 		Example: `  rouse diff
@@ -95,12 +95,17 @@ func applyCommand(a *app) *cobra.Command {
 		Use:   "apply [FILE]",
 		Short: "Make the server as a manifest says",
 		Long: `Make the server as a manifest says, rouse.yaml where no other is named: its
-functions, streams, queues, tables, buckets, triggers and rules. It shows what
-is to be done and asks; what is as it should be stays untouched. Where a step
-fails, those before it are taken back.
+functions, streams, queues, tables, buckets, triggers, rules and routes. It shows
+what is to be done and asks; what is as it should be stays untouched. What the
+server would refuse is said before anything is done. Where a step fails all the
+same, those before it are taken back, but for version numbers, which count on.
 
 With --prune, what the server has and the manifest does not is removed, with all
-that it holds. "${NAME}" in the manifest is a variable of the environment.`,
+that it holds; what something else uses is not, and a bucket only when it is
+empty. The removal of triggers with secrets, of functions and of what holds data
+can't be taken back, and so comes last.
+
+"${NAME}" in the manifest is a variable of the environment.`,
 		Example: `  rouse apply
   rouse apply shop.yaml --yes
   rouse apply --prune`,
@@ -119,9 +124,9 @@ that it holds. "${NAME}" in the manifest is a variable of the environment.`,
 				}
 			}
 			start := time.Now()
-			err = p.Apply(c.Context(), func(s manifest.Step, n, of int) {
+			err = p.Apply(c.Context(), func(r manifest.Report) {
 				if !a.json {
-					fmt.Fprintf(a.err, "%d/%d %s %s %s\n", n, of, past(s.Action), s.Kind, s.Name)
+					fmt.Fprintln(a.err, reported(r))
 				}
 			})
 			switch {
@@ -140,6 +145,17 @@ that it holds. "${NAME}" in the manifest is a variable of the environment.`,
 	return c
 }
 
+// reported is what became of a step.
+func reported(r manifest.Report) string {
+	switch {
+	case r.Err != nil:
+		return fmt.Sprintf("not taken back: %s of %s %s", r.Action, r.Kind, r.Name)
+	case r.Back:
+		return fmt.Sprintf("taken back: %s of %s %s", r.Action, r.Kind, r.Name)
+	}
+	return fmt.Sprintf("%d/%d %s %s %s", r.N, r.Of, past(r.Action), r.Kind, r.Name)
+}
+
 func past(a manifest.Action) string {
 	return map[manifest.Action]string{manifest.Create: "created", manifest.Change: "changed", manifest.Remove: "removed"}[a]
 }
@@ -147,7 +163,7 @@ func past(a manifest.Action) string {
 // ask asks whether to go on; "no" is an error that says what it means.
 func (a *app) ask(c *cobra.Command, question, no string) error {
 	if !terminal(a.in) {
-		return usage(c, "nobody is here to be asked %s give --yes", strings.Replace(question, "?", ";", 1))
+		return usage(c, "nobody is here to answer %q: give --yes", question)
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
 	answer, err := read(c.Context(), func() (string, error) { return bufio.NewReader(a.in).ReadString('\n') })

@@ -93,7 +93,7 @@ func bucketMake(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&o.Versioned, "versioned", false, "keep what is replaced or deleted as older versions")
-	c.Flags().DurationVar(&changes, "changes", 24*time.Hour, "how long changes are kept for rules; below 0 keeps none")
+	durationVar(c.Flags(), &changes, "changes", 24*time.Hour, "how long changes are kept for rules; below 0 keeps none")
 	return c
 }
 

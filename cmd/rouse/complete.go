@@ -10,7 +10,6 @@ import (
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/client"
 	"github.com/rouse-run/rouse/dialect/native/wire"
-	"github.com/rouse-run/rouse/event"
 )
 
 // pageSize is how many of a list are fetched at once.
@@ -59,8 +58,8 @@ func allBuckets(ctx context.Context, cl *client.Client) ([]data.Bucket, error) {
 	})
 }
 
-func allTriggers(ctx context.Context, cl *client.Client) ([]event.Trigger, error) {
-	return pages(func(after string) ([]event.Trigger, string, error) {
+func allTriggers(ctx context.Context, cl *client.Client) ([]wire.Trigger, error) {
+	return pages(func(after string) ([]wire.Trigger, string, error) {
 		p, err := cl.Triggers(ctx, after, pageSize)
 		return p.Triggers, p.Next, err
 	})
@@ -130,7 +129,7 @@ func (a *app) completeTables() completion {
 }
 
 func (a *app) completeTriggers() completion {
-	return completeFrom(a, allTriggers, func(x event.Trigger) string { return x.Name })
+	return completeFrom(a, allTriggers, func(x wire.Trigger) string { return x.Name })
 }
 
 func (a *app) completeRules() completion {

@@ -39,8 +39,9 @@ func ruleDead(a *app) (list, redrive *cobra.Command) {
 	list = g.listCommand(a)
 	list.Short = "List events that a rule gave up"
 	list.Long = `List events that a rule gave up after its last attempt, where it has no dead letter
-of its own to send them to. Once what made them fail is mended, redrive delivers
-them again.`
+of its own to send them to; and those that the fuse has parked, because they came
+through too many activations, one leading to the next. Once what made them fail or
+go round is mended, redrive delivers them again.`
 	return list, g.redriveCommand(a)
 }
 

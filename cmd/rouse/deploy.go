@@ -15,6 +15,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/bundle"
+	"github.com/rouse-run/rouse/contract/openwhisk"
 	"github.com/rouse-run/rouse/dialect/native/client"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
@@ -121,6 +122,9 @@ func (d *deploy) complete(c *cobra.Command, path string) (err error) {
 		}
 	}
 	o := &d.options
+	if o.Contract == openwhisk.Name && o.Handler == "" {
+		o.Handler = "main" // of the code's own file, as in OpenWhisk
+	}
 	o.Limits.Memory, o.Limits.Tmp, o.Limits.Timeout = int64(d.memory), int64(d.tmp), rouse.Duration(d.timeout)
 	o.Limits.Answer, o.Limits.Log = int64(d.answer), int64(d.log)
 	if c.Flags().Changed("retries") {
@@ -133,7 +137,7 @@ func (d *deploy) complete(c *cobra.Command, path string) (err error) {
 	return err
 }
 
-// nameOf makes a function's name from a path: of "dir/my hello.py" "my-hello".
+// nameOf is the name of a function that a path says: of "dir/hello.py" "hello".
 func nameOf(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -152,6 +156,9 @@ func nameOf(path string) (string, error) {
 	name := strings.Trim(strings.Map(fit, base), "._-")
 	if name == "" {
 		return "", rouse.Errorf(rouse.Invalid, "name function", path, "no name can be made of it; give one with --name")
+	}
+	if name != base {
+		return "", rouse.Errorf(rouse.Invalid, "name function", path, "a function can't be named %q, but %s: say so with --name, or name the file or folder so", base, name)
 	}
 	return name, nil
 }

@@ -107,8 +107,12 @@ func (a *app) redo(c *cobra.Command, name string) {
 	start := time.Now()
 	p, err := a.plan(c, name, false)
 	if err == nil {
-		err = p.Apply(c.Context(), func(s manifest.Step, _, _ int) {
-			fmt.Fprintf(a.out, "%s %s %s (%s)\n", past(s.Action), s.Kind, s.Name, time.Since(start).Round(time.Millisecond))
+		err = p.Apply(c.Context(), func(r manifest.Report) {
+			if r.Back {
+				fmt.Fprintln(a.err, reported(r))
+				return
+			}
+			fmt.Fprintf(a.out, "%s %s %s (%s)\n", past(r.Action), r.Kind, r.Name, time.Since(start).Round(time.Millisecond))
 		})
 	}
 	if err != nil && c.Context().Err() == nil {

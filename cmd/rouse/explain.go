@@ -138,7 +138,7 @@ func (t *tree) event(c wire.Cause) string {
 		}
 		return "event " + c.ID + ", which is not kept any more"
 	}
-	parts := []string{"event " + first(e.Type, "of no type")}
+	parts := []string{"event " + first(e.Type, "rouse.event")}
 	if e.Source != "" {
 		parts = append(parts, "from "+e.Source)
 	}

@@ -62,9 +62,9 @@ Whether it is fifo can't be changed.`,
 		},
 	}
 	f := c.Flags()
-	f.DurationVar(&visibility, "visibility", 30*time.Second, "how long a received message is nobody else's")
-	f.DurationVar(&delay, "delay", 0, "how long before a sent message can be received")
-	f.DurationVar(&keep, "keep", 4*24*time.Hour, "how long a message stays; 0 is for ever")
+	durationVar(f, &visibility, "visibility", 30*time.Second, "how long a received message is nobody else's")
+	durationVar(f, &delay, "delay", 0, "how long before a sent message can be received")
+	durationVar(f, &keep, "keep", 4*24*time.Hour, "how long a message stays; 0 is for ever")
 	f.IntVar(&o.MaxReceives, "max-receives", 0, "after so many `times` a message goes to --dead-letter")
 	f.StringVar(&o.DeadLetter, "dead-letter", "", "the `queue` for messages that were received too often")
 	f.BoolVar(&o.Fifo, "fifo", false, "messages of one group come in order")
@@ -129,8 +129,8 @@ after an @. A single - is what comes in on standard input.`,
 		},
 	}
 	f := c.Flags()
-	f.DurationVar(&delay, "delay", 0, "how long before it can be received (default the queue's)")
-	f.DurationVar(&ttl, "ttl", 0, "how long it stays; 0 is for ever (default the queue's)")
+	durationVar(f, &delay, "delay", 0, "how long before it can be received (default the queue's)")
+	durationVar(f, &ttl, "ttl", 0, "how long it stays; 0 is for ever (default the queue's)")
 	f.StringVar(&m.Group, "group", "", "its `group`, in a fifo queue")
 	f.StringVar(&m.Dedup, "dedup", "", "an `id`; one that was sent within five minutes is not sent again")
 	f.StringArrayVar(&attributes, "attribute", nil, "a `name=value` beside the body; may be given often")
@@ -178,8 +178,8 @@ unless --delete takes them away when they have been printed.`,
 	}
 	f := c.Flags()
 	f.IntVar(&in.Max, "max", 1, "at most so many `messages`, 1 to 1000")
-	f.DurationVar(&wait, "wait", 0, "how long to wait for a first one, up to 1m")
-	f.DurationVar(&visibility, "visibility", 0, "how long they are nobody else's (default the queue's)")
+	durationVar(f, &wait, "wait", 0, "how long to wait for a first one, up to 1m")
+	durationVar(f, &visibility, "visibility", 0, "how long they are nobody else's (default the queue's)")
 	f.BoolVar(&remove, "delete", false, "delete what was printed")
 	return c
 }

@@ -73,12 +73,12 @@ describe NAME --json" prints.`,
 	f.StringVar(&v.failure, "failure", "", "the `target` of what came of those given up")
 	f.BoolVar(&v.oldest, "from-oldest", false, "begin with the oldest event that is kept, not with what happens from now on")
 	f.IntVar(&v.batch, "batch", 0, "send up to so many `events` at once, as a list")
-	f.DurationVar(&v.window, "window", 0, "with --batch: how long to wait for more")
+	durationVar(f, &v.window, "window", 0, "with --batch: how long to wait for more")
 	f.BoolVar(&v.bisect, "bisect", false, "with --batch: halve a batch that fails, to find what it is that fails")
 	f.IntVar(&v.rule.Parallel, "parallel", 0, "how many `deliveries` at once, for streams and tables of each shard")
 	f.IntVar(&v.rule.Retry.Attempts, "attempts", 0, "how often a delivery is tried (default 3)")
-	f.DurationVar(&v.backoff, "backoff", 0, "how long before the second attempt (default 1s)")
-	f.DurationVar(&v.age, "age", 0, "give up events that are older (default none)")
+	durationVar(f, &v.backoff, "backoff", 0, "how long before the second attempt (default 1s)")
+	durationVar(f, &v.age, "age", 0, "give up events that are older (default none)")
 	f.Float64Var(&v.rule.Budget, "budget", 0, "`GB-seconds` an hour of its function, beyond which the rule is paused")
 	f.StringVar(&v.file, "file", "", "the whole rule, as JSON in a `file`; - is what comes in")
 	c.MarkFlagsMutuallyExclusive("file", "on")
@@ -128,7 +128,10 @@ func (v *ruleFlags) read(c *cobra.Command) (r event.Rule, err error) {
 	if v.oldest {
 		r.From = "oldest"
 	}
-	if v.batch != 0 || v.window != 0 || v.bisect {
+	if v.batch == 0 && (v.window != 0 || v.bisect) {
+		return r, usage(c, "--window and --bisect are of --batch, which is missing")
+	}
+	if v.batch != 0 {
 		r.Batch = &event.Batch{Size: v.batch, Window: rouse.Duration(v.window), Bisect: v.bisect}
 	}
 	r.Retry.Backoff, r.Retry.Age = rouse.Duration(v.backoff), rouse.Duration(v.age)

@@ -70,6 +70,15 @@ func (a *app) listRules(ctx context.Context) error {
 
 // health says in a few words how a rule does.
 func health(r wire.Rule) string {
+	text := wholeHealth(r)
+	if runes := []rune(text); len(runes) > 2*shownWidth {
+		text = string(runes[:2*shownWidth-1]) + "…"
+	}
+	return text
+}
+
+// wholeHealth is how a rule does, with all that is known of why.
+func wholeHealth(r wire.Rule) string {
 	text := "ok"
 	switch {
 	case r.Paused != "":
@@ -77,11 +86,7 @@ func health(r wire.Rule) string {
 	case r.Status != nil && r.Status.Failing != "":
 		text = "failing: " + r.Status.Failing
 	}
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > 2*shownWidth {
-		text = string(runes[:2*shownWidth-1]) + "…"
-	}
-	return text
+	return strings.Join(strings.Fields(text), " ")
 }
 
 func onText(on event.On) string {
@@ -169,7 +174,10 @@ func (a *app) printRule(r wire.Rule) error {
 		add("budget", fmt.Sprintf("%g GB-seconds an hour", r.Budget))
 	}
 	add("created", r.Created.Local().Format(time.RFC3339)+", "+ago(r.Created))
-	add("status", health(r))
+	add("status", wholeHealth(r))
+	if r.Paused != "" {
+		add("go on", "rouse rules resume "+r.Name)
+	}
 	if s := r.Status; s != nil {
 		add("waiting", fmt.Sprint(s.Waiting))
 		add("oldest", ago(s.Oldest))

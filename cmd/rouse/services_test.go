@@ -52,7 +52,7 @@ func services(p *nativetest.Platform, dir string) (s native.Services, end func()
 	rules := rule.New(rule.Config{Meta: meta.New(keys["meta"]), Keys: keys["rule"], Queue: queues.Plain(),
 		Inbox: inbox.New(inbox.Config{Keys: keys["event"], Poll: 10 * time.Millisecond}), Data: d, Registry: p, Invoker: p, Poll: 20 * time.Millisecond})
 	rules.Use(button{})
-	if err := rules.Load(context.Background(), rouse.DefaultNamespace); err != nil {
+	if err := rules.Load(context.Background()); err != nil {
 		return s, nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -61,7 +61,7 @@ unless --shards is given.`,
 		},
 	}
 	c.Flags().IntVar(&o.Shards, "shards", 0, "how many `shards` (default 1, or as many as there are)")
-	c.Flags().DurationVar(&keep, "keep", 24*time.Hour, "how long records stay")
+	durationVar(c.Flags(), &keep, "keep", 24*time.Hour, "how long records stay")
 	return c
 }
 

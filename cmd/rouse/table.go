@@ -108,7 +108,7 @@ of that name. An attribute is a string unless :number or :binary follows it.`,
 	f.StringVar(&sort, "sort", "", "the `attribute` that sorts items with the same key")
 	f.StringArrayVar(&indexes, "index", nil, "another way to find items, `name=key[,sort]`; may be given often")
 	f.StringVar(&o.TTL, "ttl", "", "the `attribute` that says, in seconds since 1970, when an item expires")
-	f.DurationVar(&changes, "changes", 0, "how long changes are kept for rules; 0 keeps none")
+	durationVar(f, &changes, "changes", 0, "how long changes are kept for rules; 0 keeps none")
 	_ = c.MarkFlagRequired("key") // fails only for a flag that is not there
 	return c
 }

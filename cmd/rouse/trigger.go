@@ -10,6 +10,7 @@ import (
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/client"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/event"
 )
 
 func triggerCommand(a *app) *cobra.Command {
@@ -19,12 +20,13 @@ func triggerCommand(a *app) *cobra.Command {
 		Long: `A trigger makes events when something happens: a timer goes off, a file is written,
 a request comes in. Rules say where its events go.`,
 		Example: `  rouse trigger set nightly schedule cron='0 3 * * *' zone=Europe/Berlin
+  rouse trigger kinds
   rouse trigger ls
   rouse trigger fire nightly`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(triggerSet(a), triggerFire(a), triggerList(a), triggerRemove(a))
+	c.AddCommand(triggerSet(a), triggerKinds(a), triggerFire(a), triggerList(a), triggerDescribe(a), triggerRemove(a))
 	return c
 }
 
@@ -35,7 +37,11 @@ func triggerSet(a *app) *cobra.Command {
 		Short: "Make a trigger, or change one",
 		Long: `Make a trigger, or change the one of that name. Its fields are those of its kind;
 --config gives all of them as JSON. A VALUE that is JSON is taken as that, and
-other ones are text.`,
+other ones are text.
+
+Kinds are:
+` + kindsText() + `
+"rouse trigger kinds KIND" shows the fields of one.`,
 		Example: `  rouse trigger set nightly schedule cron='0 3 * * *'
   rouse trigger set inbox files path=/srv/in
   rouse trigger set hook github --config '{"secret":"...","events":["push"]}'`,
@@ -165,17 +171,32 @@ func triggerList(a *app) *cobra.Command {
 			if a.json {
 				return a.printJSON(wire.Triggers{Triggers: all})
 			}
-			rows := [][]string{{"NAME", "KIND", "CONFIG", "CREATED"}}
+			rows := [][]string{{"NAME", "KIND", "STATE", "CONFIG", "CREATED"}}
 			for _, t := range all {
 				config := []rune(strings.Join(strings.Fields(string(t.Config)), " "))
 				if len(config) > 2*shownWidth {
 					config = append(config[:2*shownWidth-1], '…')
 				}
-				rows = append(rows, []string{t.Name, t.Kind, string(config), ago(t.Created)})
+				rows = append(rows, []string{t.Name, t.Kind, healthText(t.Status), string(config), ago(t.Created)})
 			}
 			return a.table(rows)
 		},
 	}
+}
+
+// healthText is how a trigger does, and why not well.
+func healthText(h *event.Health) string {
+	switch {
+	case h == nil:
+		return "-"
+	case h.Error == "":
+		return string(h.State)
+	}
+	text := []rune(h.Error)
+	if len(text) > shownWidth {
+		text = append(text[:shownWidth-1], '…')
+	}
+	return fmt.Sprintf("%s, %s: %s", h.State, ago(h.Since), string(text))
 }
 
 func triggerRemove(a *app) *cobra.Command {

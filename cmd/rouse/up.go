@@ -93,10 +93,10 @@ at the first start. Stop it with Ctrl-C; what runs then may finish.`,
 	f.StringVar(&c.Blobs, "blobs", "", "`URL` of an S3 bucket for code and objects, such as s3://bucket/prefix?endpoint=https://host; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default files in the data folder)")
 	f.StringVar(&c.Isolation, "isolation", "", "isolation `tier`: namespaces or landlock, which is weaker; refused where this machine does not give it (default the stronger one that works here)")
 	f.StringVar(&memory, "memory", "", "`bytes` that all instances may hold, such as 4GB (default three quarters of the machine's)")
-	f.DurationVar(&c.Idle, "idle", 10*time.Minute, "close an instance that was not used for this `time`")
+	durationVar(f, &c.Idle, "idle", 10*time.Minute, "close an instance that was not used for this `time`")
 	f.IntVar(&c.Spares, "spares", 2, "sandboxes kept ready of each kind in use")
-	f.DurationVar(&c.KeepFor, "keep", 30*24*time.Hour, "keep records and logs for this `time`")
-	f.DurationVar(&c.KeepEvents, "keep-events", 7*24*time.Hour, "keep events that triggers made, to be looked up and replayed, for this `time`")
+	durationVar(f, &c.KeepFor, "keep", 30*24*time.Hour, "keep records and logs for this `time`")
+	durationVar(f, &c.KeepEvents, "keep-events", 7*24*time.Hour, "keep events that triggers made, to be looked up and replayed, for this `time`")
 	f.StringVar(&keep, "keep-size", "", "keep at most so many `bytes` of records and logs (default 10GB)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd

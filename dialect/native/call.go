@@ -74,8 +74,13 @@ func (c *call) ref() (rouse.Ref, error) {
 	}
 	name := c.r.PathValue("name")
 	check := rouse.CheckName
-	if strings.HasPrefix(c.r.URL.Path, "/v1/functions/") {
-		check = rouse.CheckFunction
+	// A dialect's names of rules and triggers have what those of functions may have.
+	// Who makes one here gives it a plain name.
+	made := c.r.Method == http.MethodPut
+	for _, of := range []string{"/v1/functions/", "/v1/rules/", "/v1/triggers/"} {
+		if strings.HasPrefix(c.r.URL.Path, of) && (!made || of == "/v1/functions/") {
+			check = rouse.CheckFunction
+		}
 	}
 	return rouse.Ref{Namespace: ns, Name: name}, check(name)
 }

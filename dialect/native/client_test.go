@@ -373,7 +373,8 @@ func TestExplainWalksTheChain(t *testing.T) {
 		t.Errorf("effects: %+v", x.Effects)
 	}
 	// An event that a function made leads on as well.
-	if _, err := w.Fire(ctx, "red", rouse.Event{Attributes: map[string]string{event.AttributeCause: last.ID, event.AttributeHops: "1"}}); err != nil {
+	made := event.WithCause(ctx, event.Cause{ID: last.ID, Hops: 1})
+	if err := w.services.Control.Emit(made, rouse.Ref{Namespace: rouse.DefaultNamespace, Name: "red"}, []rouse.Event{{}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.platform.Await(ctx, "fails", 6); err != nil {

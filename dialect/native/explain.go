@@ -64,7 +64,7 @@ func (x *explainer) causes(a rouse.Activation) error {
 				step.On = listensTo(r.On)
 			}
 		}
-		from := a.Cause
+		from := cmp.Or(a.Maker, a.Cause)
 		ev, err := x.event(ns, a.Cause)
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func (x *explainer) causes(a rouse.Activation) error {
 		if ev != nil {
 			w := wire.EventOf(*ev)
 			step.Event = &w
-			from = ev.Attributes[event.AttributeCause]
+			from = cmp.Or(a.Maker, ev.Attributes[event.AttributeCause])
 			if waited := a.Started.Sub(ev.Time); !ev.Time.IsZero() && waited > 0 {
 				step.Waited = rouse.Duration(waited)
 			}
@@ -208,7 +208,9 @@ func (x *explainer) group(a rouse.Activation, after []rouse.Activation) (map[str
 		if by == "" {
 			continue
 		}
-		if o.Rule != "" && o.Hops > a.Hops && !ran[by] {
+		if o.Maker != "" {
+			by = o.Maker
+		} else if o.Rule != "" && o.Hops > a.Hops && !ran[by] {
 			maker, known := makers[by]
 			if !known && len(makers) < maxFinds {
 				ev, err := x.event(a.Function.Namespace, by)

@@ -23,7 +23,7 @@ func getActivation(s *server, c *call) error {
 }
 
 // activation finds the one that the path names. With a "wait" in the query it
-// waits as long for the record of one that has not ended.
+// waits as long for the record of one that has not ended, or is tried again.
 func (s *server) activation(c *call) (rouse.Activation, error) {
 	ns, err := c.namespace()
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *server) activation(c *call) (rouse.Activation, error) {
 		if err == nil && a.Function.Namespace != ns {
 			return rouse.Activation{}, rouse.Errorf(rouse.NotFound, "get activation", id, "there is no such activation in namespace %s", ns)
 		}
-		ended := err == nil && a.Status != rouse.StatusPending
+		ended := err == nil && a.Status != rouse.StatusPending && !a.Again
 		left := time.Until(end)
 		if ended || left <= 0 || (err != nil && rouse.KindOf(err) != rouse.NotFound) {
 			return a, err

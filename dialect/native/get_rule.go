@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
 func getRule(s *server, c *call) error {
@@ -21,9 +20,6 @@ func (s *server) answerRule(c *call, ref rouse.Ref) error {
 		return err
 	}
 	w, err := s.judged(c, r)
-	if rouse.KindOf(err) == rouse.NotFound { // what it listens to is gone: that is how it does
-		w, err = wire.Rule{Rule: r}, nil
-	}
 	if err != nil {
 		return err
 	}

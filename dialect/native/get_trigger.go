@@ -11,5 +11,9 @@ func getTrigger(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, s.Control.Show(t, true)) // what is got can be put back, whatever happens meanwhile
+	w, err := s.shown(c, t, true, true) // what is got can be put back, whatever happens meanwhile
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, w)
 }

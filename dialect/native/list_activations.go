@@ -1,7 +1,9 @@
 package native
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/rouse-run/rouse"
@@ -17,6 +19,9 @@ func listActivations(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(as, func(a, b rouse.Activation) int {
+		return cmp.Or(strings.Compare(b.ID, a.ID), b.Started.Compare(a.Started)) // those of one ID are attempts
+	})
 	page := wire.Activations{Activations: make([]wire.Activation, len(as))}
 	for i, a := range as {
 		page.Activations[i] = wire.ActivationOf(a)

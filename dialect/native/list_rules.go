@@ -27,7 +27,7 @@ func listRules(s *server, c *call) error {
 		if status {
 			w, err = s.judged(c, r)
 			if rouse.KindOf(err) == rouse.NotFound {
-				continue // it, or what it listens to, was removed meanwhile
+				continue // it was removed meanwhile
 			}
 			if err != nil {
 				return err

@@ -16,8 +16,12 @@ func listTriggers(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	page := wire.Triggers{Triggers: make([]wire.Trigger, len(all))}
 	for i := range all {
-		all[i] = s.Control.Show(all[i], false)
+		if page.Triggers[i], err = s.shown(c, all[i], false, false); err != nil {
+			return err
+		}
 	}
-	return c.answer(http.StatusOK, wire.Triggers{Triggers: filled(all), Next: next(all, limit, func(x event.Trigger) string { return x.Name })})
+	page.Next = next(all, limit, func(x event.Trigger) string { return x.Name })
+	return c.answer(http.StatusOK, page)
 }

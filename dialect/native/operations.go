@@ -29,10 +29,11 @@ func operations() []operation {
 func functionOperations() []operation {
 	return []operation{
 		{"GET", "/v1", "these operations", nil, true, index},
+		{"POST", "/v1/check", "say what would come of {\"changes\": [{\"kind\", \"name\", \"set\"}, ...]}, each as if the others had been made, and make none; set is what a PUT takes, without it the thing is to be removed; the answer has of each \"set\" as GET would show it, or \"error\"", []string{ns}, false, check},
 		{"GET", "/v1/node", "what this node is and how it does", nil, false, getNode},
 
 		{"GET", "/v1/functions", "list functions by name", []string{ns, "after", "limit"}, false, listFunctions},
-		{"PUT", "/v1/functions/{name}", "deploy: multipart/form-data with the parts \"options\" (JSON) and \"code\" (zip), in this order", []string{ns}, false, deploy},
+		{"PUT", "/v1/functions/{name}", "deploy: multipart/form-data with the parts \"options\" (JSON) and \"code\" (zip), in this order; answers with the function, or to who accepts application/x-ndjson with a line for each step and one with the function or the error", []string{ns}, false, deploy},
 		{"GET", "/v1/functions/{name}", "one version of a function: the newest, or that of a number or an alias", []string{ns, "qualifier", "version"}, false, getFunction},
 		{"DELETE", "/v1/functions/{name}", "remove a function with its versions and aliases", []string{ns}, false, removeFunction},
 		{"GET", "/v1/functions/{name}/versions", "all versions of a function", []string{ns}, false, listVersions},
@@ -120,9 +121,9 @@ func bucketOperations() []operation {
 
 func eventOperations() []operation {
 	return []operation{
-		{"GET", "/v1/triggers", "list triggers by name", []string{ns, "after", "limit"}, false, listTriggers},
+		{"GET", "/v1/triggers", "list triggers by name, and how they do", []string{ns, "after", "limit"}, false, listTriggers},
 		{"PUT", "/v1/triggers/{name}", "make a trigger or change it: {\"kind\", \"config\"}", []string{ns}, false, setTrigger},
-		{"GET", "/v1/triggers/{name}", "one trigger", []string{ns}, false, getTrigger},
+		{"GET", "/v1/triggers/{name}", "one trigger, and how it does", []string{ns}, false, getTrigger},
 		{"DELETE", "/v1/triggers/{name}", "remove a trigger that no rule listens to", []string{ns}, false, removeTrigger},
 		{"POST", "/v1/triggers/{name}/fire", "make events as if the trigger had: {\"events\": [{\"id\", \"type\", \"source\", \"subject\", \"time\", \"contentType\", \"data\", \"attributes\"}, ...]}", []string{ns}, false, fireTrigger},
 

@@ -5,6 +5,9 @@ func removeBucket(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.unused(c, "bucket", ref); err != nil {
+		return err
+	}
 	if err := s.Data.Buckets.RemoveBucket(c.r.Context(), ref); err != nil {
 		return err
 	}

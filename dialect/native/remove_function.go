@@ -7,6 +7,9 @@ func removeFunction(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.unused(c, "function", ref); err != nil {
+		return err
+	}
 	if err := s.Registry.Remove(c.r.Context(), ref); err != nil {
 		return err
 	}

@@ -5,6 +5,9 @@ func removeQueue(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.unused(c, "queue", ref); err != nil {
+		return err
+	}
 	if err := s.Data.Queues.Remove(c.r.Context(), ref); err != nil {
 		return err
 	}

@@ -5,6 +5,9 @@ func removeStream(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.unused(c, "stream", ref); err != nil {
+		return err
+	}
 	if err := s.Data.Streams.Remove(c.r.Context(), ref); err != nil {
 		return err
 	}

@@ -5,6 +5,9 @@ func removeTable(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.unused(c, "table", ref); err != nil {
+		return err
+	}
 	if err := s.Data.Tables.RemoveTable(c.r.Context(), ref); err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func services(t testing.TB, p *nativetest.Platform) Services {
 		Inbox: inbox.New(inbox.Config{Keys: keys("event"), Poll: 10 * time.Millisecond}), Data: d, Registry: p, Invoker: p, Poll: 20 * time.Millisecond})
 	served := door{kind: "door", rules: rules}
 	rules.Use(door{kind: "button"}, served)
-	must(rules.Load(context.Background(), rouse.DefaultNamespace))
+	must(rules.Load(context.Background()))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- rules.Run(ctx) }()

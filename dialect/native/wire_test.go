@@ -113,7 +113,7 @@ func mask(s string) string {
 		{`[0-9a-f]{32}`, "ID"},
 		{`"id":"[0-9a-f]{16}"`, `"id":"ERROR-ID"`},
 		{`(?m)^(Rouse-Duration|Rouse-Init|Rouse-Queued): .*`, "$1: MS"},
-		{`"(created|started|time|sent|buried|visible|expires|first|modified|resumed|receipt)":"[^"]*"`, `"$1":"TIME"`},
+		{`"(created|started|since|next|time|sent|buried|visible|expires|first|modified|resumed|receipt)":"[^"]*"`, `"$1":"TIME"`},
 		{`"version":"[0-9a-f]{16}"`, `"version":"VERSION"`},
 		{`(?m)^Rouse-Version: [0-9a-f]{16}`, "Rouse-Version: VERSION"},
 		{`"id":\d{12,}`, `"id":NUMBER`},

@@ -111,7 +111,7 @@ func newPlatform(t testing.TB) *platform {
 	p.rules = engine.New(engine.Config{Meta: documents, Keys: keys("rule"), Queue: queues.Plain(), SendAll: queues.SendAll, Inbox: inbox.New(inbox.Config{Keys: keys("event")}),
 		Data: data.Services{Streams: streams}, Registry: functions, Invoker: invoker, Settle: recorder.Settle, Log: logger})
 	p.rules.Use(schedule.New(schedule.Config{Emitter: p.rules}), manual.Source{}, webhook.NewGitHub(webhook.Config{Emitter: p.rules}))
-	must(p.rules.Load(ctx, rouse.DefaultNamespace, "guest"))
+	must(p.rules.Load(ctx))
 	p.Use(Services{Services: rouse.Services{Registry: functions, Invoker: invoker, Acceptor: dispatcher, Records: recorder, Tail: recorder, Authenticator: tokens,
 		Node: func() rouse.Node { return rouse.Node{} }}, Direct: invoker, Meta: documents, Blobs: blobs, Subjects: subjects, Rules: p.rules, Control: p.rules, Streams: streams})
 	for _, ns := range []rouse.Namespace{rouse.DefaultNamespace, "guest"} {
@@ -247,6 +247,21 @@ func TestAlarmsFire(t *testing.T) {
 		time.Sleep(4 * time.Minute)
 		for name := range cases {
 			p.want(name, "after the end")
+		}
+	})
+}
+
+// Sunday is the seventh day of a week as well as the first.
+func TestAnAlarmOnSundays(t *testing.T) {
+	bubble(t, func(t *testing.T, p *platform) { // it is Saturday
+		p.fed("sunday", "alarms/alarm", fields{"cron": "0 0 * * 7"})
+		trigger, err := p.Rules.Trigger(t.Context(), rouse.Ref{Namespace: rouse.DefaultNamespace, Name: "sunday"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, known, err := p.Control.Next(t.Context(), trigger)
+		if want := time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC); err != nil || !known || !at.Equal(want) {
+			t.Errorf("it fires at %v, %v %v, not %v", at, known, err, want)
 		}
 	})
 }

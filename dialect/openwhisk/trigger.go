@@ -271,11 +271,11 @@ func (d *Door) fireTrigger(c *call) error {
 	}
 	e := rouse.Event{Type: "trigger.fired", Data: data, Time: d.Now()}
 	active := slices.ContainsFunc(rules, func(r namedRule) bool { return r.Status == statusActive })
-	id := d.NewID()
+	id, ctx := d.NewID(), c.r.Context()
 	if active {
-		e.Attributes = map[string]string{event.AttributeActivation: handOver(ns, name).Name + "/" + id}
+		ctx = event.WithActivation(ctx, handOver(ns, name).Name, id)
 	}
-	if err := d.Control.Emit(c.r.Context(), t.Ref, []rouse.Event{e}, nil); err != nil {
+	if err := d.Control.Emit(ctx, t.Ref, []rouse.Event{e}, nil); err != nil {
 		return err
 	}
 	if !active {

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,6 +46,46 @@ func Parse(b []byte) (*Template, error) {
 		return nil, err
 	}
 	return &Template{root}, nil
+}
+
+// Check says what of a template can't be meant, though Parse takes it. Errors:
+// Invalid, which names the place.
+func Check(b []byte) error {
+	t, err := Parse(b)
+	if err != nil {
+		return err
+	}
+	return check("", t.root)
+}
+
+func check(at string, v any) error {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if err := check(strings.TrimPrefix(at+"."+k, "."), e); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for i, e := range v {
+			if err := check(fmt.Sprintf("%s[%d]", at, i), e); err != nil {
+				return err
+			}
+		}
+	case text:
+		for _, name := range v.names {
+			path := strings.Join(name, ".")
+			switch {
+			case slices.Contains(name, "") || strings.TrimSpace(path) != path:
+				return rouse.Errorf(rouse.Invalid, "read template", at, "${%s} has a part with no name; names are such as ${owner.mails.0}", path)
+			case strings.ContainsAny(path, "[]"):
+				return rouse.Errorf(rouse.Invalid, "read template", at, "${%s} would find nothing: numbers stand after dots, as in ${%s}", path, strings.NewReplacer("].", ".", "][", ".", "[", ".", "]", "").Replace(path))
+			case strings.HasPrefix(path, "$."), path == "$":
+				return rouse.Errorf(rouse.Invalid, "read template", at, "${%s} would find nothing: names begin with a field, as in ${%s}; ${@data} is all", path, strings.TrimPrefix(strings.TrimPrefix(path, "$"), "."))
+			}
+		}
+	}
+	return nil
 }
 
 // A text is one that names values: plain pieces and names by turns.

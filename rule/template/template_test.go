@@ -2,6 +2,7 @@ package template
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/rouse-run/rouse"
@@ -38,6 +39,24 @@ func TestWhatIsNoTemplate(t *testing.T) {
 		_, err := Parse([]byte(template))
 		if e, ok := err.(*rouse.Error); !ok || e.Kind != rouse.Invalid || e.On != at {
 			t.Errorf("%s: %v", template, err)
+		}
+	}
+}
+
+// What can be parsed and would find nothing is refused where it is new.
+func TestWhatWouldFindNothing(t *testing.T) {
+	for template, says := range map[string]string{`{"a": "${nested.deep[0]}"}`: "${nested.deep.0}", `["${a[0].b[1]}"]`: "${a.0.b.1}", `"${$.a.b}"`: "${a.b}", `"${a..b}"`: "no name", `"x ${a.} y"`: "no name", `"${ a }"`: "no name"} {
+		if _, err := Parse([]byte(template)); err != nil {
+			t.Errorf("%s was stored once, and can't be read: %v", template, err)
+		}
+		err := Check([]byte(template))
+		if rouse.KindOf(err) != rouse.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", template, err)
+		}
+	}
+	for _, good := range []string{`"${a.0.b}"`, `{"a": ["${@data}", "$${a[0]}", "[0]"]}`, `"${a-b_c}"`} {
+		if err := Check([]byte(good)); err != nil {
+			t.Errorf("%s: %v", good, err)
 		}
 	}
 }

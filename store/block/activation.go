@@ -34,6 +34,8 @@ const (
 	hasReplayed
 	hasNotes       // of its own
 	hasSharedNotes // the payload's
+	hasMaker
+	hasAgain
 )
 
 // An activations payload is one function's, in the order of their ids:
@@ -109,6 +111,9 @@ func appendActivation(b []byte, base int64, d id, a *rouse.Activation, shared ro
 	if parts&hasRule != 0 {
 		b = appendText(b, a.Rule)
 	}
+	if parts&hasMaker != 0 {
+		b = appendText(b, a.Maker)
+	}
 	if parts&hasNotes != 0 {
 		b = appendNotes(b, a.Notes)
 	}
@@ -136,6 +141,8 @@ func partsOf(a *rouse.Activation) (parts uint64) {
 	set(hasRule, a.Rule != "")
 	set(hasHops, a.Hops != 0)
 	set(hasReplayed, a.Replayed)
+	set(hasMaker, a.Maker != "")
+	set(hasAgain, a.Again)
 	set(hasNotes, len(a.Notes) > 0)
 	return parts
 }
@@ -197,7 +204,7 @@ func readActivations(payload []byte, ns rouse.Namespace, statuses int64, each fu
 func (s stored) activation() (rouse.Activation, error) {
 	r := reader{b: s.rest}
 	a := rouse.Activation{ID: s.id.String(), Function: s.function, Status: s.status,
-		Started: s.started, Cold: s.parts&hasCold != 0, Replayed: s.parts&hasReplayed != 0}
+		Started: s.started, Cold: s.parts&hasCold != 0, Replayed: s.parts&hasReplayed != 0, Again: s.parts&hasAgain != 0}
 	a.Version = int(r.varint())
 	a.Run = rouse.Duration(r.varint())
 	if b := r.take(8); b != nil {
@@ -238,6 +245,9 @@ func (s stored) activation() (rouse.Activation, error) {
 	}
 	if s.parts&hasRule != 0 {
 		a.Rule = string(r.text())
+	}
+	if s.parts&hasMaker != 0 {
+		a.Maker = string(r.text())
 	}
 	switch {
 	case s.parts&hasNotes != 0:

@@ -18,7 +18,7 @@ func sample() ([]rouse.Activation, []rouse.Line) {
 		{ID: "019cb7a5d293" + "7abc8123456789abcdef", Function: rouse.Ref{Namespace: "n", Name: "f"}},
 		{ID: "019cb7a5d294" + "7abc8123456789abcdef", Function: rouse.Ref{Namespace: "n", Name: "f"}, Version: -1, Cause: "c", Rule: "r", Hops: 2, Attempt: 3,
 			Status: rouse.StatusFailed, Cold: true, Started: start.Add(-time.Hour), Queued: 1, Init: math.MaxInt64, Run: -5, Memory: math.MinInt64,
-			GBSeconds: math.SmallestNonzeroFloat64, Result: []byte{}, ContentType: "a/b", Digest: "d", Size: 9,
+			GBSeconds: math.SmallestNonzeroFloat64, Result: []byte{}, ContentType: "a/b", Digest: "d", Size: 9, Maker: "m", Again: true,
 			Failure: &rouse.Failure{Type: "T", Message: "M", Stack: "S"}, Notes: rouse.Notes{"a": json.RawMessage(`{"x":1}`), "b": json.RawMessage(`2`)}},
 		{ID: "019cb7a5d294" + "7abc8123456789abcdf0", Function: rouse.Ref{Namespace: "n", Name: "f"}, Notes: rouse.Notes{"b": json.RawMessage(`3`)}},
 		{ID: "019cb7a5d294" + "7abc8123456789abcdf1", Function: rouse.Ref{Namespace: "n", Name: "f"}, Notes: rouse.Notes{"b": json.RawMessage(`3`)}},

@@ -93,15 +93,18 @@ func (p *Packer) Forget() {
 	clear(p.ls[:cap(p.ls)])
 }
 
-// Pack makes the Blocks of one posting. Errors: Invalid.
-func (p *Packer) Pack(as []rouse.Activation, ls []rouse.Line) error {
+// Pack makes the Blocks of one posting, without what no block can hold: that is
+// not to take the others along. Errors: Invalid for the first of those, beside
+// the Blocks of the others.
+func (p *Packer) Pack(as []rouse.Activation, ls []rouse.Line) (refused error) {
 	p.Blocks, p.Lag, p.Lead = p.Blocks[:0], 0, 0
 	p.items = p.items[:0]
 	for i := range as {
 		a := &as[i]
 		d, ok := parseID(a.ID)
 		if !ok || a.Status > 62 {
-			return rouse.Errorf(rouse.Invalid, "post", a.ID, "an activation has an id of 32 lowercase hex digits and a known status")
+			refused = cmp.Or(refused, error(rouse.Errorf(rouse.Invalid, "post", a.ID, "an activation has an id of 32 lowercase hex digits and a known status")))
+			continue
 		}
 		at := d.ms()
 		if !a.Started.IsZero() {
@@ -116,12 +119,13 @@ func (p *Packer) Pack(as []rouse.Activation, ls []rouse.Line) error {
 		l := &ls[i]
 		d, ok := parseID(l.Activation)
 		if !ok && l.Activation != "" {
-			return rouse.Errorf(rouse.Invalid, "post", l.Activation, "a line's activation has an id of 32 lowercase hex digits or none")
+			refused = cmp.Or(refused, error(rouse.Errorf(rouse.Invalid, "post", l.Activation, "a line's activation has an id of 32 lowercase hex digits or none")))
+			continue
 		}
 		p.items = append(p.items, posted{ref: l.Function, at: l.Time.UnixMilli(), ns: l.Time.UnixNano(), id: d, line: l})
 	}
 	p.cut(OfLines)
-	return nil
+	return refused
 }
 
 // order puts together what shares a block and, in it, a part.

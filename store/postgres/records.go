@@ -61,12 +61,10 @@ func (r *records) Post(ctx context.Context, as []rouse.Activation, ls []rouse.Li
 	if p == nil {
 		p = &block.Packer{}
 	}
-	err := ctx.Err()
-	if err == nil {
-		err = p.Pack(as, ls)
-	}
-	if err == nil {
-		err = r.retry(ctx, func() error { return r.post(ctx, p) })
+	refused := p.Pack(as, ls)
+	err := cmp.Or(ctx.Err(), refused)
+	if ctx.Err() == nil && len(p.Blocks) > 0 {
+		err = cmp.Or(r.retry(ctx, func() error { return r.post(ctx, p) }), refused)
 	}
 	p.Forget()
 	r.packers.Put(p)

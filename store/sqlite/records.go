@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -115,9 +116,10 @@ func (r *records) Post(ctx context.Context, as []rouse.Activation, ls []rouse.Li
 	if k == nil {
 		k = &block.Packer{}
 	}
-	err := k.Pack(as, ls)
-	if err == nil {
-		err = r.post(ctx, k)
+	refused := k.Pack(as, ls)
+	err := refused
+	if len(k.Blocks) > 0 {
+		err = cmp.Or(r.post(ctx, k), refused)
 	}
 	if ctx.Err() == nil { // otherwise the writer may still read from it
 		k.Forget()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ var recordsTests = map[string]func(*testing.T, *subject[Store]){
 	"an activation comes back as it was": func(t *testing.T, s *subject[Store]) {
 		full := activation(s, "f", 0)
 		full.Cause, full.Attempt, full.Status, full.Cold = "an event", 2, rouse.StatusFailed, true
-		full.Rule, full.Hops, full.Replayed = "a rule", 3, true
+		full.Rule, full.Hops, full.Replayed, full.Maker = "a rule", 3, true, "an activation"
 		full.Notes = rouse.Notes{"one": json.RawMessage(`{"of":"two"}`), "two": json.RawMessage(`2`)}
 		full.Version, full.Queued, full.Init, full.Run = 7, 3, rouse.Duration(time.Millisecond+1), rouse.Duration(time.Hour)
 		full.Memory, full.GBSeconds, full.Result, full.ContentType = 1<<40, 0.1+0.2, []byte("{\x00\xff}"), "text/plain"
@@ -52,13 +53,24 @@ var recordsTests = map[string]func(*testing.T, *subject[Store]){
 			is(t, err, rouse.NotFound)
 		}
 	},
-	"a malformed posting is refused whole": func(t *testing.T, s *subject[Store]) {
-		good := activation(s, "f", 0)
-		for _, id := range []string{"", "x", good.ID + "0", good.ID[:31] + "G"} {
-			is(t, s.it.Records().Post(t.Context(), []rouse.Activation{good, {ID: id, Function: ref("f")}}, nil), rouse.Invalid)
+	"what is malformed is refused, and takes nothing along": func(t *testing.T, s *subject[Store]) {
+		var as []rouse.Activation
+		for i, id := range []string{"", "x", strings.Repeat("0", 33), strings.Repeat("0", 31) + "G"} {
+			good := activation(s, "f", i)
+			as = append([]rouse.Activation{good}, as...)
+			is(t, s.it.Records().Post(t.Context(), []rouse.Activation{{ID: id, Function: ref("f")}, good}, nil), rouse.Invalid)
+			is(t, s.it.Records().Post(t.Context(), []rouse.Activation{{ID: id, Function: ref("f")}}, nil), rouse.Invalid)
 		}
-		is(t, s.it.Records().Post(t.Context(), []rouse.Activation{good}, []rouse.Line{{Activation: "x", Function: ref("f"), Time: s.clock.now()}}), rouse.Invalid)
-		wantIDs(t, s, rouse.ActivationQuery{}, nil)
+		good := activation(s, "f", len(as))
+		as = append([]rouse.Activation{good}, as...)
+		line := func(activation string) rouse.Line {
+			return rouse.Line{Activation: activation, Function: ref("f"), Time: s.clock.now(), Text: "hi"}
+		}
+		is(t, s.it.Records().Post(t.Context(), []rouse.Activation{good}, []rouse.Line{line("x"), line(good.ID)}), rouse.Invalid)
+		wantIDs(t, s, rouse.ActivationQuery{}, ids(as))
+		if ls := must[[]rouse.Line](t)(s.it.Records().Lines(t.Context(), rouse.LineQuery{Function: ref("f"), Activation: good.ID})); len(ls) != 1 || ls[0].Text != "hi" {
+			t.Errorf("lines %+v", ls)
+		}
 	},
 	"a query names a namespace": func(t *testing.T, s *subject[Store]) {
 		_, err := s.it.Records().Activations(t.Context(), rouse.ActivationQuery{Function: "f"})

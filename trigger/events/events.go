@@ -52,8 +52,17 @@ func New(c Config) *Source {
 
 // A config is what a trigger of this kind is told.
 type config struct {
-	Types  []string `json:"types"`            // that are taken, the others are dropped; none is all
-	Public bool     `json:"public,omitempty"` // callers show no token
+	Types  []string `json:"types" doc:"that are taken, the others are dropped; none is all"`
+	Public bool     `json:"public,omitempty" doc:"callers show no token"`
+}
+
+// Describe says what triggers of this kind are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "events", About: "CloudEvents 1.0 that are posted to the trigger's address, /on/NAME: structured, binary or batched.",
+		Fields: trigger.Describe(config{Types: []string{}}),
+		Event: trigger.Event{Type: "the event's own", Subject: "the event's own", ID: "the event's own source and id",
+			Data: []trigger.Field{{Name: "(all)", Type: "any JSON", About: "the event's own; its extensions are attributes"}}},
+		Example: "ear: {events: {types: [com.example.order.placed], public: true}}"}
 }
 
 func read(raw json.RawMessage) (config, error) {
@@ -264,6 +273,9 @@ func blame(given map[string]any) error {
 			return invalid(name, err)
 		}
 	}
+	if given["data"] != nil && given["data_base64"] != nil {
+		return invalid("data_base64", errors.New("there is data as well: one of the two is enough"))
+	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if !extension(name) && name != "data_base64" {
 			return invalid(name, errors.New("names of attributes have only a-z and 0-9"))
@@ -319,10 +331,14 @@ const attributeID = "originalid"
 // maxID is how many bytes an ID may have that is kept readable.
 const maxID = 512
 
+// escape spells a source so that the first # after it begins the ID: a source may
+// have a fragment itself.
+var escape = strings.NewReplacer("%", "%25", "#", "%23")
+
 // convert makes a CloudEvent ours. Its ID is its source and its own ID, so that
 // one that is sent again is known.
 func (s *Source) convert(g cloud.Event) (rouse.Event, error) {
-	id := g.Source() + "#" + g.ID()
+	id := escape.Replace(g.Source()) + "#" + g.ID()
 	if len(id) > maxID {
 		sum := sha256.Sum256([]byte(id))
 		id = hex.EncodeToString(sum[:])
@@ -340,9 +356,7 @@ func (s *Source) convert(g cloud.Event) (rouse.Event, error) {
 		if err != nil {
 			return e, invalid(name, err)
 		}
-		switch name {
-		case attributeID, event.AttributeReplayed: // are ours to say
-		default:
+		if name != attributeID { // it is ours to say
 			e.Attributes[name] = text
 		}
 	}

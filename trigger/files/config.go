@@ -28,17 +28,30 @@ var scratch = []string{"*~", ".*.sw?", "4913", ".#*", "#*#", ".goutputstream-*",
 
 // A config is what a trigger of this kind is told.
 type config struct {
-	Path      string         `json:"path"`      // of a folder; absolute
-	Recursive bool           `json:"recursive"` // and of those in it
-	Events    []string       `json:"events"`    // of kinds
-	Match     []string       `json:"match"`     // patterns of names, or of paths below Path where there is a slash; none is all
-	Ignore    []string       `json:"ignore"`    // patterns of files, and of folders that are not looked into
-	Existing  bool           `json:"existing"`  // announce what is there when the trigger begins
-	Settle    rouse.Duration `json:"settle"`    // for how long a file must have been left alone
+	Path      string         `json:"path" doc:"of the folder; absolute" required:"true"`
+	Recursive bool           `json:"recursive" doc:"watch the folders in it as well"`
+	Events    []string       `json:"events" doc:"what is announced: a file that was written and closed, that is there though nothing may be in it yet, that was moved within the folder, that is gone" values:"written,created,moved,removed"`
+	Match     []string       `json:"match" doc:"patterns of the names of files, or of their paths below the folder where there is a slash, such as *.jpg or in/**/*.csv; none is all"`
+	Ignore    []string       `json:"ignore" doc:"patterns of files that are not announced, and of folders that are not looked into; by default what editors write beside"`
+	Existing  bool           `json:"existing" doc:"announce what is there when the trigger begins"`
+	Settle    rouse.Duration `json:"settle" doc:"for how long a file must have been left alone, up to 24h; for who writes one in several goes"`
+}
+
+// Describe says what triggers of this kind are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "files", About: "What happens to the files in a folder of the server's machine. A file is announced when it is complete; links are not followed.",
+		Fields: trigger.Describe(defaults()),
+		Event: trigger.Event{Type: "file.written, file.created, file.moved, file.removed", Subject: "the path of the file",
+			ID: "what the file is: its inode, size and time of change", Data: trigger.Describe(body{})},
+		Example: "inbox: {files: {path: /srv/in, match: [\"*.jpg\"], settle: 2s}}"}
+}
+
+func defaults() config {
+	return config{Recursive: true, Events: []string{written, moved, removed}, Match: []string{}, Ignore: slices.Clone(scratch)}
 }
 
 func read(raw json.RawMessage) (config, error) {
-	c := config{Events: []string{written, moved, removed}, Match: []string{}, Ignore: slices.Clone(scratch)}
+	c := defaults()
 	if err := trigger.Decode(raw, &c); err != nil {
 		return c, err
 	}

@@ -43,6 +43,7 @@ type Config struct {
 // inotify instance of its own. It implements event.Source.
 type Source struct {
 	Config
+	trigger.Healths
 	emitter trigger.Patient
 }
 
@@ -85,6 +86,7 @@ func (s *Source) Start(t event.Trigger) (func(), error) {
 	return sync.OnceFunc(func() {
 		cancel()
 		<-done
+		s.Drop(t.Ref)
 	}), nil
 }
 

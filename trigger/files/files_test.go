@@ -29,13 +29,14 @@ import (
 
 // A world is a Source over a real store, and a folder.
 type world struct {
-	t     testing.TB
-	inbox *inbox.Inbox
-	dir   string // of indexes
-	in    string // that is watched
-	stop  func()
-	read  [8]uint64 // how far each shard of the inbox was
-	all   []string  // what was read
+	t      testing.TB
+	inbox  *inbox.Inbox
+	source *Source
+	dir    string // of indexes
+	in     string // that is watched
+	stop   func()
+	read   [8]uint64 // how far each shard of the inbox was
+	all    []string  // what was read
 
 	mu    sync.Mutex
 	down  bool          // whether the store can't be reached
@@ -102,6 +103,7 @@ func (w *world) start(config string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.source = s
 	stop, err := s.Start(event.Trigger{Ref: rouse.Ref{Namespace: "../a", Name: "f/.."}, Config: raw})
 	if err != nil {
 		w.t.Fatal(err)
@@ -625,9 +627,52 @@ func TestCheckNamesTheField(t *testing.T) {
 		}
 	}
 	got, err := New(Config{}).Check(json.RawMessage(`{"path": "/srv/in/", "settle": "1s"}`))
-	if err != nil || !strings.HasPrefix(string(got), `{"path":"/srv/in","recursive":false,"events":["written","moved","removed"],"match":[],"ignore":["*~",`) {
+	if err != nil || !strings.HasPrefix(string(got), `{"path":"/srv/in","recursive":true,"events":["written","moved","removed"],"match":[],"ignore":["*~",`) {
 		t.Errorf("%s %v", got, err)
 	}
+}
+
+// Folders in the folder are watched where nobody says otherwise.
+func TestFoldersInItAreWatched(t *testing.T) {
+	for config, want := range map[string][]string{`{}`: {"written a", "written d/e/f"}, `{"recursive": false}`: {"written a"}} {
+		w := newWorld(t)
+		w.start(config)
+		w.begun()
+		w.mkdir("d/e")
+		w.write("d/e/f", "1")
+		w.write("a", "1")
+		got := w.settle()
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s announces %q, want %q", config, got, want)
+		}
+		w.stop()
+		w.stop = func() {}
+	}
+}
+
+// That a folder is not there is seen, and that it has come.
+func TestHealth(t *testing.T) {
+	w := newWorld(t)
+	w.remove("")
+	w.start(`{}`)
+	is := func(s event.State, says string) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+			h := w.source.Health(rouse.Ref{Namespace: "../a", Name: "f/.."})
+			if h.State == s && strings.Contains(h.Error, says) && !h.Since.IsZero() {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%+v, want %s", h, s)
+			}
+		}
+	}
+	is(event.Failing, "no such file")
+	w.mkdir("")
+	is(event.Running, "")
+	w.remove("")
+	is(event.Failing, w.in)
 }
 
 func FuzzDecode(f *testing.F) {

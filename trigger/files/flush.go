@@ -125,13 +125,13 @@ func (w *watcher) origin(p string, n node, known bool) (string, bool) {
 
 // A body is the data of an event.
 type body struct {
-	Event    string    `json:"event"`
-	Path     string    `json:"path"`
-	Name     string    `json:"name"`
-	Dir      string    `json:"dir"`
-	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
-	From     string    `json:"from,omitempty"` // the path of one that was moved
+	Event    string    `json:"event" doc:"what happened" values:"written,created,moved,removed"`
+	Path     string    `json:"path" doc:"of the file, absolute"`
+	Name     string    `json:"name" doc:"its last part"`
+	Dir      string    `json:"dir" doc:"the folder it is in"`
+	Size     int64     `json:"size" doc:"bytes"`
+	Modified time.Time `json:"modified" doc:"when it was, last"`
+	From     string    `json:"from,omitempty" doc:"the path before, of one that was moved"`
 }
 
 // announce adds an event where it is wanted. The ID is made of what the file is,

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/event"
 )
 
 // Waits.
@@ -69,6 +71,7 @@ func (w *watcher) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		w.source.Set(w.ref, event.Failing, err)
 		w.log.Error("a folder can't be watched and is tried again", "error", err)
 		if !sleep(ctx, max(w.source.Poll, time.Second)) {
 			return
@@ -100,6 +103,7 @@ func (w *watcher) run(ctx context.Context) {
 			if err := w.flush(ctx); err != nil {
 				if ctx.Err() == nil {
 					w.log.Error("a trigger stands still", "error", err)
+					w.source.Set(w.ref, event.Stopped, err)
 				}
 				return
 			}
@@ -160,10 +164,12 @@ func (w *watcher) attend() {
 	} else if w.isBlind && time.Since(w.scanned) > blind {
 		w.scan()
 	}
-	said := ""
+	said, state := "", event.Running
 	if err != nil {
-		said = err.Error()
+		said, state = err.Error(), event.Failing
+		err = fmt.Errorf("watch %s: %w", w.config.Path, err)
 	}
+	w.source.Set(w.ref, state, err)
 	if said != w.reported {
 		w.log.Info("a folder is watched when it is there", "path", w.config.Path, "error", said)
 	}

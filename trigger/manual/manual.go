@@ -15,6 +15,14 @@ type Source struct{}
 // Config is what a manual trigger is told: nothing.
 type Config struct{}
 
+// Describe says what triggers of this kind are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "manual", About: "Nothing by itself: it is fired by hand or from a program, with rouse trigger fire or POST /v1/triggers/NAME/fire; so is any other kind besides.",
+		Event: trigger.Event{Type: "as it was fired", Subject: "as it was fired", ID: "as it was fired, or a new one",
+			Data: []trigger.Field{{Name: "(all)", Type: "any JSON", About: "as it was fired"}}},
+		Example: "go: {manual: {}}"}
+}
+
 // Kind implements event.Source.
 func (Source) Kind() string { return "manual" }
 

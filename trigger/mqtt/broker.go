@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -13,22 +16,31 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/rouse-run/rouse/event"
 	"github.com/rouse-run/rouse/trigger"
 )
 
 // relisten is how long to wait for an address that is taken.
 const relisten = 500 * time.Millisecond
 
+// A place is where a broker listens, and what it shows to devices.
+type place struct {
+	address string
+	tls     certificate
+}
+
 // A broker listens on one address for one or more triggers.
 type broker struct {
 	server.HookBase
-	source  *Source
-	address string
-	cancel  context.CancelFunc
-	done    chan struct{}
+	source *Source
+	place
+	cancel context.CancelFunc
+	done   chan struct{}
 
 	mu      sync.RWMutex
-	members []*member // guarded by mu
+	members []*member   // guarded by mu
+	state   event.State // guarded by mu, as is failure
+	failure error
 }
 
 // A member is a trigger of a broker.
@@ -43,12 +55,13 @@ func (s *Source) join(in *intake, c config) (leave func()) {
 	m := &member{in, c}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.brokers[c.Listen]
+	at := place{c.Listen, c.TLS}
+	b := s.brokers[at]
 	if b == nil {
-		b = &broker{source: s, address: c.Listen, done: make(chan struct{})}
+		b = &broker{source: s, place: at, state: event.Starting, done: make(chan struct{})}
 		var ctx context.Context
 		ctx, b.cancel = context.WithCancel(context.Background())
-		s.brokers[c.Listen] = b
+		s.brokers[at] = b
 		go func() {
 			defer close(b.done)
 			b.run(ctx)
@@ -57,6 +70,7 @@ func (s *Source) join(in *intake, c config) (leave func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.members = append(b.members, m)
+	b.source.Set(m.ref, b.state, b.failure)
 	return func() { s.leave(b, m) }
 }
 
@@ -72,7 +86,7 @@ func (s *Source) leave(b *broker, m *member) {
 	last := len(b.members) == 0
 	b.mu.Unlock()
 	if last {
-		delete(s.brokers, b.address)
+		delete(s.brokers, b.place)
 	}
 	s.mu.Unlock()
 	if last {
@@ -85,9 +99,9 @@ func (s *Source) leave(b *broker, m *member) {
 func (b *broker) run(ctx context.Context) {
 	log := b.source.Log.With("listen", b.address)
 	for said := false; ; said = true {
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", b.address)
+		l, err := b.listen(ctx)
 		if err == nil {
+			b.say(event.Running, nil)
 			if err = b.serve(ctx, l); err == nil {
 				return
 			}
@@ -95,6 +109,7 @@ func (b *broker) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		b.say(event.Failing, err)
 		if !said {
 			log.Warn("a broker can't listen and tries again", "error", err)
 		}
@@ -108,10 +123,56 @@ func (b *broker) run(ctx context.Context) {
 	}
 }
 
+func (p place) listen(ctx context.Context) (net.Listener, error) {
+	var lc net.ListenConfig
+	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		c, err := tls.LoadX509KeyPair(p.tls.Cert, p.tls.Key)
+		return &c, err
+	}
+	if p.tls == (certificate{}) {
+		return lc.Listen(ctx, "tcp", p.address)
+	}
+	if _, err := load(nil); err != nil { // devices would not learn why
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	l, err := lc.Listen(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: load}), nil
+}
+
+// A named handler names what the server says without a message.
+type named struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (n named) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "" {
+		r.Message = "a broker met an error"
+	}
+	return n.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (n named) WithAttrs(as []slog.Attr) slog.Handler { return named{n.Handler.WithAttrs(as)} }
+
+// WithGroup implements slog.Handler.
+func (n named) WithGroup(name string) slog.Handler { return named{n.Handler.WithGroup(name)} }
+
+// say notes how the broker does, and so its triggers.
+func (b *broker) say(s event.State, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state, b.failure = s, err
+	for _, m := range b.members {
+		b.source.Set(m.ref, s, err)
+	}
+}
+
 func (b *broker) serve(ctx context.Context, l net.Listener) error {
 	limits := server.NewDefaultServerCapabilities()
 	limits.MaximumPacketSize = trigger.MaxBody + 64<<10 // a topic has up to 64 KiB
-	srv := server.New(&server.Options{Capabilities: limits, Logger: b.source.Log.With("listen", b.address)})
+	srv := server.New(&server.Options{Capabilities: limits, Logger: slog.New(named{b.source.Log.With("listen", b.address).Handler()})})
 	if err := errors.Join(srv.AddHook(b, nil), srv.AddListener(listeners.NewNet(b.address, l))); err != nil {
 		_ = l.Close()
 		return err
@@ -128,7 +189,7 @@ func (b *broker) ID() string { return "rouse" }
 
 // Provides implements server.Hook.
 func (b *broker) Provides(hook byte) bool {
-	return bytes.IndexByte([]byte{server.OnConnectAuthenticate, server.OnACLCheck, server.OnPublish}, hook) >= 0
+	return bytes.IndexByte([]byte{server.OnConnectAuthenticate, server.OnACLCheck, server.OnPublish, server.OnPacketEncode}, hook) >= 0
 }
 
 // matching returns the triggers for which ok.
@@ -169,6 +230,29 @@ func (b *broker) OnACLCheck(c *server.Client, topic string, _ bool) bool {
 	return len(b.matching(func(m *member) bool { return m.admits(user, topic) })) > 0
 }
 
+// OnPacketEncode implements server.Hook. The server acknowledges with the
+// properties of the message, and with the QoS as the reason: clients take both
+// for an error of protocol. See 3.4.2.1 of the specification.
+func (b *broker) OnPacketEncode(_ *server.Client, p packets.Packet) packets.Packet {
+	switch p.FixedHeader.Type {
+	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
+		p.Properties = packets.Properties{}
+		if p.ReasonCode == packets.CodeGrantedQos1.Code || p.ReasonCode == packets.CodeGrantedQos2.Code {
+			p.ReasonCode = packets.CodeSuccess.Code
+		}
+	}
+	return p
+}
+
+// properties are what a client said besides of a message.
+func properties(p packets.Packet) map[string]string {
+	all := map[string]string{}
+	for _, u := range p.Properties.User {
+		all[u.Key] = u.Val
+	}
+	return all
+}
+
 // OnPublish implements server.Hook. The server acknowledges a message when it
 // returns.
 func (b *broker) OnPublish(c *server.Client, p packets.Packet) (packets.Packet, error) {
@@ -177,7 +261,7 @@ func (b *broker) OnPublish(c *server.Client, p packets.Packet) (packets.Packet, 
 	stored := make([]chan error, len(ms))
 	for i, m := range ms {
 		stored[i] = make(chan error, 1)
-		m.put(message{topic: p.TopicName, payload: p.Payload, client: c.ID, packet: p.PacketID, qos: p.FixedHeader.Qos, again: p.FixedHeader.Dup,
+		m.put(message{topic: p.TopicName, properties: properties(p), payload: p.Payload, client: c.ID, packet: p.PacketID, qos: p.FixedHeader.Qos, again: p.FixedHeader.Dup,
 			retain: p.FixedHeader.Retain, done: func(err error) { stored[i] <- err }})
 	}
 	for i, m := range ms {

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/eclipse/paho.golang/autopaho"
 	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/rouse-run/rouse/event"
 )
 
 const (
@@ -46,6 +49,7 @@ func (s *Source) connect(in *intake, c config) (leave func(), err error) {
 		ConnectPacketBuilder: func(p *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			most := uint16(atOnce)
 			p.Properties.ReceiveMaximum = &most
+			p.Properties.RequestProblemInfo = true // else some brokers leave out users' properties
 			return p, nil
 		},
 		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
@@ -55,10 +59,14 @@ func (s *Source) connect(in *intake, c config) (leave func(), err error) {
 		},
 		OnConnectionDown: func() bool {
 			k.epoch.Add(1)
+			if in.ctx.Err() == nil {
+				s.Set(in.ref, event.Failing, errors.New("the connection is down"))
+			}
 			return true
 		},
 		OnConnectError: func(err error) {
 			if in.ctx.Err() == nil {
+				s.Set(in.ref, event.Failing, err)
 				log.Warn("a broker can't be reached and is tried again", "error", err)
 			}
 		},
@@ -93,7 +101,11 @@ func (k *client) subscribe(m *autopaho.ConnectionManager, epoch int64) {
 		_, err := m.Subscribe(ctx, ask)
 		cancel()
 		if err == nil {
+			k.in.source.Set(k.in.ref, event.Running, nil)
 			return
+		}
+		if k.in.ctx.Err() == nil {
+			k.in.source.Set(k.in.ref, event.Failing, fmt.Errorf("subscribe: %w", err))
 		}
 		k.in.source.Log.Warn("topics can't be subscribed and are tried again", "trigger", k.in.ref.String(), "error", err)
 		timer := time.NewTimer(backoff(attempt))
@@ -109,7 +121,13 @@ func (k *client) subscribe(m *autopaho.ConnectionManager, epoch int64) {
 // never be.
 func (k *client) received(r paho.PublishReceived) (bool, error) {
 	p, epoch := r.Packet, k.epoch.Load()
-	k.in.put(message{topic: p.Topic, payload: p.Payload, packet: p.PacketID, qos: p.QoS, again: p.Duplicate(), retain: p.Retain,
+	properties := map[string]string{}
+	if p.Properties != nil {
+		for _, u := range p.Properties.User {
+			properties[u.Key] = u.Value
+		}
+	}
+	k.in.put(message{properties: properties, topic: p.Topic, payload: p.Payload, packet: p.PacketID, qos: p.QoS, again: p.Duplicate(), retain: p.Retain,
 		done: func(error) {
 			if k.epoch.Load() != epoch {
 				return // it will be sent again, and is known then

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,16 +20,23 @@ import (
 // A config is what a trigger of this kind is told: either a broker that is
 // there, or where to listen as one.
 type config struct {
-	Topics []string `json:"topics"` // filters, such as "sensors/+/temp"
+	Topics []string `json:"topics" doc:"filters, such as sensors/+/temp or sensors/#" required:"true"`
 
-	Broker   string `json:"broker,omitempty"`   // a URL such as "tcp://host:1883"
-	QoS      *int   `json:"qos,omitempty"`      // of the subscription: 0, or 1, which is the default
-	User     string `json:"user,omitempty"`     // at Broker
-	Password string `json:"password,omitempty"` // at Broker
-	ClientID string `json:"clientId,omitempty"` // at Broker; made of the trigger's name by default
+	Broker   string `json:"broker,omitempty" doc:"URL of a broker that is there, such as tcp://host:1883"`
+	QoS      *int   `json:"qos,omitempty" doc:"of the subscription at broker: 0, or 1" default:"1"`
+	User     string `json:"user,omitempty" doc:"at broker"`
+	Password string `json:"password,omitempty" doc:"at broker; it is a secret"`
+	ClientID string `json:"clientId,omitempty" doc:"at broker; made of the trigger's name by default"`
 
-	Listen string            `json:"listen,omitempty"` // an address such as "127.0.0.1:1883"
-	Users  map[string]string `json:"users,omitempty"`  // passwords of devices by their names; none is all, on loopback only
+	Listen string            `json:"listen,omitempty" doc:"an address to be a broker at, such as 127.0.0.1:1883"`
+	Users  map[string]string `json:"users,omitempty" doc:"with listen: the passwords of devices by their names, of 8 characters at least; none lets all in, on this machine only. They are secrets"`
+	TLS    certificate       `json:"tls,omitzero"`
+}
+
+// A certificate is what the broker shows to devices; none is no TLS.
+type certificate struct {
+	Cert string `json:"cert" doc:"with listen: a file with the certificate and those that vouch for it, in PEM; absolute. It is read anew for each connection"`
+	Key  string `json:"key" doc:"with listen: the file with its private key"`
 }
 
 // minPassword is how many characters a device's password has at least.
@@ -36,6 +44,14 @@ const minPassword = 8
 
 // schemes are those of brokers' URLs.
 var schemes = []string{"tcp", "mqtt", "tls", "ssl", "mqtts", "ws", "wss"}
+
+// Describe says what triggers of this kind are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "mqtt", About: "What devices publish: at a broker that is there, with broker, or to Rouse itself, with listen.",
+		Fields:  trigger.Describe(config{}),
+		Event:   trigger.Event{Type: "mqtt.message", Subject: "the topic", ID: "of QoS 1 the message, where the sender marks it as sent again; else a new one", Data: trigger.Describe(body{})},
+		Example: "sensors: {mqtt: {listen: \"0.0.0.0:1883\", topics: [\"rooms/+/temperature\"], users: {kitchen: \"${KITCHEN_PASSWORD}\"}}}"}
+}
 
 func read(raw json.RawMessage) (config, error) {
 	var c config
@@ -82,6 +98,8 @@ func (c *config) checkBroker() error {
 		return invalid("user", "there is a password for nobody")
 	case c.Users != nil:
 		return invalid("users", "those of a broker elsewhere are its own")
+	case c.TLS != (certificate{}):
+		return invalid("tls", "it is for listen; a broker elsewhere has a URL such as tls://host:8883")
 	}
 	return nil
 }
@@ -98,6 +116,11 @@ func (c *config) checkListen() error {
 		return invalid("user", "user, password and clientId are for broker; devices are named in users")
 	case len(c.Users) == 0 && !loopback(host):
 		return invalid("users", "%s can be reached from other machines, so devices must be named here with their passwords", c.Listen)
+	}
+	for field, file := range map[string]string{"tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key} {
+		if c.TLS != (certificate{}) && !filepath.IsAbs(file) {
+			return invalid(field, "%q is no absolute path of a file", file)
+		}
 	}
 	for name, password := range c.Users {
 		if name == "" || len(password) < minPassword {

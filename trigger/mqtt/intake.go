@@ -23,6 +23,8 @@ type message struct {
 	again   bool // it was sent before, and maybe received
 	retain  bool
 
+	properties map[string]string // of the user's
+
 	done func(error) // is called when its event is durable, or never will be
 }
 
@@ -134,17 +136,18 @@ func (in *intake) store(batch []message) error {
 
 // A body is the data of an event.
 type body struct {
-	Topic    string          `json:"topic"`
-	Payload  json.RawMessage `json:"payload"`
-	Encoding string          `json:"encoding"` // of Payload; see trigger.Payload
-	QoS      byte            `json:"qos"`
-	Retain   bool            `json:"retain,omitempty"`
-	Client   string          `json:"client,omitempty"` // that published it, where we are the broker
+	Topic      string            `json:"topic" doc:"that it was published to"`
+	Payload    json.RawMessage   `json:"payload" doc:"what was published: JSON as it is, other text as a text, other bytes in base64"`
+	Encoding   string            `json:"encoding" doc:"which of these payload is" values:"json,text,base64"`
+	QoS        byte              `json:"qos" doc:"of the message"`
+	Retain     bool              `json:"retain,omitempty" doc:"the broker had kept it"`
+	Client     string            `json:"client,omitempty" doc:"who published it, where Rouse is the broker"`
+	Properties map[string]string `json:"properties,omitempty" doc:"those of the user, as MQTT 5 has them"`
 }
 
 func (in *intake) event(m message) (rouse.Event, error) {
 	p := trigger.Read(m.payload)
-	data, err := trigger.Encode(body{m.topic, p.Value, p.Encoding, m.qos, m.retain, m.client})
+	data, err := trigger.Encode(body{m.topic, p.Value, p.Encoding, m.qos, m.retain, m.client, m.properties})
 	if err != nil {
 		return rouse.Event{}, err
 	}

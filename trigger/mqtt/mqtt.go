@@ -35,10 +35,11 @@ type Config struct {
 // address share a broker. It implements event.Source.
 type Source struct {
 	Config
+	trigger.Healths
 	emitter trigger.Patient
 
 	mu      sync.Mutex
-	brokers map[string]*broker // guarded by mu; by address
+	brokers map[place]*broker // guarded by mu
 }
 
 // New returns a Source that needs no closing: it holds nothing but what its
@@ -48,7 +49,7 @@ func New(c Config) *Source {
 		c.Now = time.Now
 	}
 	c.Log = trigger.Logger(c.Log)
-	return &Source{Config: c, emitter: trigger.Patient{Emitter: c.Emitter, Log: c.Log}, brokers: map[string]*broker{}}
+	return &Source{Config: c, emitter: trigger.Patient{Emitter: c.Emitter, Log: c.Log}, brokers: map[place]*broker{}}
 }
 
 // Kind implements event.Source.
@@ -88,6 +89,7 @@ func (s *Source) Start(t event.Trigger) (func(), error) {
 		if leave != nil {
 			leave()
 		}
+		s.Drop(t.Ref)
 	})
 	if err != nil {
 		stop()

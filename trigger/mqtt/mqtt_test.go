@@ -102,6 +102,15 @@ func (w *world) start(name, config string) (stop func()) {
 // seen returns the events of a trigger as topics and payloads.
 func (w *world) seen(name string) (all []string) {
 	w.t.Helper()
+	for _, d := range w.bodies(name) {
+		all = append(all, d.Topic+" "+string(d.Payload))
+	}
+	return all
+}
+
+// bodies returns the data of the events of a trigger.
+func (w *world) bodies(name string) (all []body) {
+	w.t.Helper()
 	for shard := range 8 {
 		after := uint64(0)
 		for {
@@ -120,7 +129,7 @@ func (w *world) seen(name string) (all []string) {
 				if err := json.Unmarshal(e.Event.Data, &d); err != nil || e.Event.Subject != d.Topic || e.Event.Type != "mqtt.message" || e.Event.Source != "trigger:"+name {
 					w.t.Errorf("%+v %v", e.Event, err)
 				}
-				all = append(all, d.Topic+" "+string(d.Payload))
+				all = append(all, d)
 			}
 			after = b.After
 		}
@@ -552,6 +561,8 @@ func TestCheckNamesTheField(t *testing.T) {
 		`{"topics": ["a"], "broker": "http://h"}`: "broker", `{"topics": ["a"], "broker": "tcp://u:p@h"}`: "broker", `{"topics": ["a"], "broker": "tcp://h", "qos": 2}`: "qos",
 		`{"topics": ["a"], "broker": "tcp://h", "password": "x"}`: "user", `{"topics": ["a"], "broker": "tcp://h", "users": {}}`: "users",
 		`{"topics": ["a"], "listen": "1883"}`: "listen", `{"topics": ["a"], "listen": "127.0.0.1:0"}`: "listen", `{"topics": ["a"], "listen": "0.0.0.0:1883"}`: "users",
+		`{"topics": ["a"], "listen": "127.0.0.1:1883", "tls": {"cert": "/c"}}`: "tls.key", `{"topics": ["a"], "listen": "127.0.0.1:1883", "tls": {"cert": "c", "key": "/k"}}`: "tls.cert",
+		`{"topics": ["a"], "broker": "tcp://h", "tls": {"cert": "/c", "key": "/k"}}`: "tls", `{"topics": ["a"], "listen": "127.0.0.1:1883", "tls": {"cret": "/c"}}`: "tls",
 		`{"topics": ["a"], "listen": ":1883"}`: "users", `{"topics": ["a"], "listen": "127.0.0.1:1883", "users": {"a": "short"}}`: "users",
 		`{"topics": ["a"], "listen": "127.0.0.1:1883", "qos": 1}`: "qos", `{"topics": ["a"], "listen": "127.0.0.1:1883", "user": "x"}`: "user", `{"topic": "a"}`: "topic",
 	} {

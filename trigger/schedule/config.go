@@ -1,8 +1,11 @@
 package schedule
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // zones must be known on hosts that have none
@@ -25,16 +28,16 @@ const (
 
 // A config is what a trigger of this kind is told: exactly one of its first three.
 type config struct {
-	Cron   string          `json:"cron,omitempty"`   // 5 fields, or 6 with seconds first, or "@daily" and the like
-	Every  rouse.Duration  `json:"every,omitempty"`  // since From, or since the trigger began
-	At     string          `json:"at,omitempty"`     // once; RFC 3339
-	Zone   string          `json:"zone"`             // of Cron, and of times without one; an IANA name
-	Missed string          `json:"missed"`           // "once", "skip" or "all"
-	Data   json.RawMessage `json:"data,omitempty"`   // is in each event
-	From   string          `json:"from,omitempty"`   // RFC 3339 or a date: none before it
-	Until  string          `json:"until,omitempty"`  // none at or after it
-	Times  int             `json:"times,omitempty"`  // how often at most; 0 is any
-	Paused bool            `json:"paused,omitempty"` // what is due meanwhile never fires, whatever Missed says
+	Cron   string          `json:"cron,omitempty" doc:"when it fires: 5 fields, or 6 with seconds first, or @daily and the like; Sunday is 0 or 7"`
+	Every  rouse.Duration  `json:"every,omitempty" doc:"how far apart firings are, from when the trigger was made or from 'from'; 100ms at least"`
+	At     string          `json:"at,omitempty" doc:"when it fires once: RFC 3339, or a date"`
+	Zone   string          `json:"zone" doc:"of cron, and of times without one; a name such as Europe/Berlin"`
+	Missed string          `json:"missed" doc:"what becomes of firings that were missed while the server was away, and of an at that has passed: one for all of them, none, or each" values:"once,skip,all"`
+	Data   json.RawMessage `json:"data,omitempty" doc:"is in each event"`
+	From   string          `json:"from,omitempty" doc:"it does not fire before: RFC 3339, or a date"`
+	Until  string          `json:"until,omitempty" doc:"it does not fire then, nor after"`
+	Times  int             `json:"times,omitempty" doc:"how often it fires at most; 0 is any"`
+	Paused bool            `json:"paused,omitempty" doc:"it does not fire; what is due meanwhile never does"`
 }
 
 // A timetable is a config understood.
@@ -51,8 +54,18 @@ type rhythm interface {
 	after(t time.Time) time.Time
 }
 
+// Describe says what triggers of this kind are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "schedule", About: "The time: by a cron expression, at even distances, or once. One of cron, every and at is given.",
+		Fields:  trigger.Describe(defaults()),
+		Event:   trigger.Event{Type: "schedule.fired", Subject: "the name of the trigger", ID: "the name of the trigger and when it was due", Data: trigger.Describe(body{})},
+		Example: "nightly: {schedule: {cron: \"0 3 * * *\", zone: Europe/Berlin}}"}
+}
+
+func defaults() config { return config{Zone: "UTC", Missed: missedOnce} }
+
 func read(raw json.RawMessage) (*timetable, error) {
-	t := timetable{config: config{Zone: "UTC", Missed: missedOnce}}
+	t := timetable{config: defaults()}
 	if err := trigger.Decode(raw, &t.config); err != nil {
 		return nil, err
 	}
@@ -122,7 +135,7 @@ func readCron(s string, zone *time.Location) (rhythm, error) {
 	case strings.HasPrefix(s, "@every"):
 		return nil, invalid("cron", "%q is no cron expression: use the field every", s)
 	}
-	parsed, err := parser.Parse(s)
+	parsed, err := parser.Parse(sundays(s))
 	if err != nil {
 		return nil, invalid("cron", "%q can't be read: %w", s, err)
 	}
@@ -143,6 +156,41 @@ func readCron(s string, zone *time.Location) (rhythm, error) {
 		return nil, invalid("cron", "%q never comes", s)
 	}
 	return r, nil
+}
+
+// weekdays are the names that the parser knows, from Sunday.
+var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+// sundays writes the seventh day of a week, which crontab(5) allows, as what the
+// parser knows: the day 0.
+func sundays(s string) string {
+	fields := strings.Fields(s)
+	if len(fields) < 5 {
+		return s
+	}
+	items := strings.Split(fields[len(fields)-1], ",")
+	for i, item := range items {
+		span, step, _ := strings.Cut(item, "/")
+		from, to, ranged := strings.Cut(span, "-")
+		first := slices.Index(weekdays, strings.ToLower(from))
+		if n, err := strconv.ParseUint(from, 10, 4); err == nil {
+			first = int(n)
+		}
+		every, err := strconv.Atoi(cmp.Or(step, "1"))
+		switch {
+		case first < 0 || first > 7 || err != nil || every < 1:
+		case !ranged && first == 7 && step == "":
+			items[i] = "0"
+		case ranged && to == "7":
+			var days []string
+			for day := first; day <= 7; day += every {
+				days = append(days, strconv.Itoa(day%7))
+			}
+			items[i] = strings.Join(days, ",")
+		}
+	}
+	fields[len(fields)-1] = strings.Join(items, ",")
+	return strings.Join(fields, " ")
 }
 
 func invalid(field, format string, args ...any) error {

@@ -23,7 +23,7 @@ func (s *Source) Next(raw json.RawMessage, kept []byte) (time.Time, error) {
 	now := s.Now().UTC().Round(0)
 	switch of := t.fingerprint(); {
 	case st.Of != of: // it begins anew
-		st = state{Of: of, Begun: now, Last: now}
+		st = t.begin(now)
 	case st.Last.After(now) && !t.Paused: // it was stored ahead, and comes then
 		return st.Last, nil
 	}

@@ -44,6 +44,7 @@ type Config struct {
 // together. It implements event.Source.
 type Source struct {
 	Config
+	trigger.Healths
 	emitter trigger.PatientMany
 	loading chan struct{} // holds one for each goroutine that reads a state
 	firing  chan struct{} // holds one for each goroutine that stores events
@@ -94,6 +95,23 @@ func (s *Source) Check(raw json.RawMessage) (json.RawMessage, error) {
 	return trigger.Encode(t.config)
 }
 
+// CheckNew implements event.Beginner.
+func (s *Source) CheckNew(raw json.RawMessage) error {
+	t, err := read(raw)
+	if err != nil || t.Paused {
+		return err
+	}
+	switch now := s.Now().UTC(); {
+	case !t.next(t.begin(now)).IsZero():
+		return nil
+	case t.At != "" && !t.at.After(now):
+		return invalid("at", "%s has passed, and with missed: skip it would never fire", t.At)
+	case t.At != "":
+		return invalid("at", "%s is before from, or not before until: it would never fire", t.At)
+	}
+	return invalid("until", "%s has passed, or comes before the first firing: it would never fire", t.Until)
+}
+
 // An entry is a trigger that was started. Only one goroutine at a time works on
 // it: the one that took it out of the queue.
 type entry struct {
@@ -133,6 +151,7 @@ func (s *Source) Start(t event.Trigger) (func(), error) {
 
 func (s *Source) stop(e *entry) {
 	e.cancel()
+	defer s.Drop(e.Ref)
 	s.mu.Lock()
 	if e.place >= 0 {
 		heap.Remove(&s.queue, e.place)
@@ -259,13 +278,27 @@ func (s *Source) done(e *entry, err error) {
 	if err != nil {
 		if e.ctx.Err() == nil {
 			s.Log.Error("a schedule stands still", "trigger", e.Ref.String(), "error", err)
+			s.Set(e.Ref, event.Stopped, err)
 		}
 		return
 	}
-	if e.due = e.table.next(e.state); !e.due.IsZero() {
+	e.due = e.table.next(e.state)
+	s.Set(e.Ref, e.health(), nil)
+	if !e.due.IsZero() {
 		e.turn = e.turnAt(s.Now())
 		s.put(e)
 	}
+}
+
+// health is how an entry does that is loaded.
+func (e *entry) health() event.State {
+	switch {
+	case e.table.Paused:
+		return event.Paused
+	case e.due.IsZero():
+		return event.Done
+	}
+	return event.Running
 }
 
 // turnAt returns when to look after an entry.
@@ -319,7 +352,7 @@ func (s *Source) read(e *entry) error {
 	if b == nil && !e.Created.IsZero() && e.Created.Before(begun) {
 		begun = e.Created.UTC().Round(0) // it may have been stopped before it began
 	}
-	e.state = state{Of: e.table.fingerprint(), Begun: begun, Last: begun, Paused: e.table.Paused}
+	e.state = e.table.begin(begun)
 	return s.emitter.Emit(e.ctx, e.Ref, nil, e.state.encode())
 }
 

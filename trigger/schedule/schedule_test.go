@@ -157,8 +157,15 @@ func TestFiringsComeOnTime(t *testing.T) {
 			w.start(s, "from", `{"every": "20m", "from": "2000-01-01T00:15:00Z", "until": "2000-01-01T00:55:00Z"}`),
 			w.start(s, "times", `{"every": "10m", "times": 2}`),
 			w.start(s, "gone", `{"at": "1999-12-31"}`),
+			w.start(s, "skipped", `{"at": "1999-12-31", "missed": "skip"}`),
+			w.start(s, "paused", `{"every": "1m", "paused": true}`),
 		}
 		time.Sleep(time.Hour + time.Second)
+		for name, want := range map[string]event.State{"cron": event.Running, "once": event.Done, "from": event.Done, "times": event.Done, "gone": event.Done, "paused": event.Paused} {
+			if h := s.Health(rouse.Ref{Namespace: "default", Name: name}); h.State != want || h.Error != "" {
+				t.Errorf("%s: %+v, want %s", name, h, want)
+			}
+		}
 		for _, stop := range stops {
 			stop()
 		}
@@ -170,7 +177,8 @@ func TestFiringsComeOnTime(t *testing.T) {
 		w.want("zone", "2000-01-01T01:00:00Z")
 		w.want("from", "2000-01-01T00:15:00Z", "2000-01-01T00:35:00Z")
 		w.want("times", "2000-01-01T00:10:00Z", "2000-01-01T00:20:00Z")
-		w.want("gone")
+		w.want("gone", "1999-12-31T00:00:00Z")
+		w.want("skipped")
 		e := w.events("cron")[0]
 		if got := string(e.Data); got != `{"schedule":"cron","due":"2000-01-01T00:20:00Z","data":{"for":["me"]}}` {
 			t.Errorf("data is %s", got)

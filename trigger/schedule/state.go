@@ -84,6 +84,16 @@ func (t *timetable) step(s state, last time.Time) time.Time {
 	return start.Add((last.Sub(start)/every + 1) * every)
 }
 
+// begin is the state of a trigger that begins at a time. One whose only time has
+// passed is due, unless it is to skip what was missed.
+func (t *timetable) begin(now time.Time) state {
+	s := state{Of: t.fingerprint(), Begun: now, Last: now, Paused: t.Paused}
+	if t.At != "" && !t.at.After(now) && t.Missed != missedSkip {
+		s.Last = t.at.Add(-1).UTC()
+	}
+	return s
+}
+
 // A firing is one event to be made.
 type firing struct {
 	due    time.Time
@@ -155,15 +165,17 @@ func (t *timetable) passed(s state, now time.Time) []time.Time {
 }
 
 // fire makes the event of a firing. Its ID is the same whenever it is made.
+// A body is the data of an event.
+type body struct {
+	Schedule string          `json:"schedule" doc:"the name of the trigger"`
+	Due      time.Time       `json:"due" doc:"when it was due"`
+	Missed   int             `json:"missed,omitempty" doc:"how many firings that were missed it stands for besides"`
+	Data     json.RawMessage `json:"data,omitempty" doc:"of the config"`
+}
+
 func (t *timetable) fire(r rouse.Ref, f firing, now time.Time) (rouse.Event, error) {
 	due := f.due.UTC()
-	body := struct {
-		Schedule string          `json:"schedule"`
-		Due      time.Time       `json:"due"`
-		Missed   int             `json:"missed,omitempty"`
-		Data     json.RawMessage `json:"data,omitempty"`
-	}{r.Name, due, f.missed, t.Data}
-	b, err := json.Marshal(body)
+	b, err := json.Marshal(body{r.Name, due, f.missed, t.Data})
 	if err != nil {
 		return rouse.Event{}, err
 	}

@@ -38,21 +38,33 @@ func New(c Config) *Source {
 
 // A config is what a trigger of this kind is told.
 type config struct {
-	Methods []string `json:"methods"`
-	Path    string   `json:"path"`             // a template such as "/orders/{id}"; "" is any path
-	Respond respond  `json:"respond"`          // the answer
-	Public  bool     `json:"public,omitempty"` // callers show no token
-	ID      string   `json:"id,omitempty"`     // the header that tells a repeated request, such as Idempotency-Key
+	Methods []string `json:"methods" doc:"that are taken"`
+	Path    string   `json:"path" doc:"a template of the path below the trigger's address, such as /orders/{id}; none is any path"`
+	Respond respond  `json:"respond" doc:"the answer"`
+	Public  bool     `json:"public,omitempty" doc:"callers show no token"`
+	ID      string   `json:"id,omitempty" doc:"the header that tells a repeated request, such as Idempotency-Key"`
 }
 
 // A respond is what a caller is told.
 type respond struct {
-	Status int             `json:"status"`
-	Body   json.RawMessage `json:"body,omitempty"` // a string is sent as text; none is the event's ID
+	Status int             `json:"status" doc:"of the answer, from 200 to 299"`
+	Body   json.RawMessage `json:"body,omitempty" doc:"of the answer, of which a text is sent as such; by default the id of the event"`
+}
+
+// Describe says what triggers of this kind are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "web", About: "HTTP requests to the trigger's address, /on/NAME, which are answered when the event is durable.",
+		Fields:  trigger.Describe(defaults()),
+		Event:   trigger.Event{Type: "http.request", Subject: "the method and the path, such as POST /orders/7", ID: "the header that id names; else a new one", Data: trigger.Describe(body{})},
+		Example: "orders: {web: {methods: [POST], path: \"/{customer}\", public: true}}"}
+}
+
+func defaults() config {
+	return config{Methods: []string{http.MethodPost}, Respond: respond{Status: http.StatusAccepted}}
 }
 
 func read(raw json.RawMessage) (c config, t template, err error) {
-	c = config{Methods: []string{http.MethodPost}, Respond: respond{Status: http.StatusAccepted}}
+	c = defaults()
 	if err := trigger.Decode(raw, &c); err != nil {
 		return c, nil, err
 	}
@@ -109,14 +121,14 @@ var hidden = []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-K
 
 // A body is the data of an event.
 type body struct {
-	Method   string            `json:"method"`
-	Path     string            `json:"path"`             // below the trigger's address
-	Values   map[string]string `json:"values,omitempty"` // of the template's names
-	Query    map[string]any    `json:"query,omitempty"`  // a string, or a list where a name comes more than once
-	Headers  map[string]string `json:"headers,omitempty"`
-	Body     json.RawMessage   `json:"body,omitempty"`
-	Encoding string            `json:"encoding,omitempty"` // of Body; see trigger.Payload
-	Remote   string            `json:"remote,omitempty"`
+	Method   string            `json:"method" doc:"of the request"`
+	Path     string            `json:"path" doc:"below the trigger's address"`
+	Values   map[string]string `json:"values,omitempty" doc:"of the names in the template"`
+	Query    map[string]any    `json:"query,omitempty" doc:"a text of each name, or a list where it comes more than once"`
+	Headers  map[string]string `json:"headers,omitempty" doc:"with names in lower case, but for those that are credentials"`
+	Body     json.RawMessage   `json:"body,omitempty" doc:"JSON as it is, other text as a text, other bytes in base64"`
+	Encoding string            `json:"encoding,omitempty" doc:"which of these body is" values:"json,text,base64"`
+	Remote   string            `json:"remote,omitempty" doc:"the caller's address"`
 }
 
 // Serve implements event.Server.
@@ -126,7 +138,7 @@ func (s *Source) Serve(w http.ResponseWriter, r *http.Request, t event.Trigger, 
 		s.refuse(w, t, err)
 		return
 	}
-	values, ok := route.match(path)
+	values, ok := route.match(escaped(r, path))
 	if !ok {
 		trigger.RefuseAs(w, http.StatusNotFound, rouse.NotFound, fmt.Sprintf("path %q does not fit %s", path, c.Path))
 		return
@@ -243,12 +255,32 @@ func parse(s string) (template, error) {
 	return parts, nil
 }
 
-// match returns what stands for a template's names.
+// escaped returns path as it is in the URL of r, of which it is the end: a slash
+// within a part is none between two.
+func escaped(r *http.Request, path string) string {
+	whole := r.URL.EscapedPath()
+	for i := range len(whole) {
+		if whole[i] != '/' {
+			continue
+		}
+		if tail, err := url.PathUnescape(whole[i:]); err == nil && tail == path {
+			return whole[i:]
+		}
+	}
+	return (&url.URL{Path: path}).EscapedPath()
+}
+
+// match returns what stands for a template's names in an escaped path.
 func (t template) match(path string) (map[string]string, bool) {
 	if t == nil {
 		return nil, true
 	}
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i, p := range parts {
+		if plain, err := url.PathUnescape(p); err == nil {
+			parts[i] = plain
+		}
+	}
 	values := map[string]string{}
 	for i, p := range t {
 		name, named := strings.CutPrefix(p, "{")

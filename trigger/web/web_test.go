@@ -121,3 +121,25 @@ func TestCheckNamesTheField(t *testing.T) {
 		}
 	}
 }
+
+// A slash that is written as %2F is none between two parts.
+func TestEscapedPaths(t *testing.T) {
+	s := triggertest.Open(t)
+	url := triggertest.Serve(t, New(Config{Emitter: s}), `{"path": "/orders/{id}/{rest...}"}`)
+	for path, want := range map[string]string{"/orders/7%2F%C3%BC/a": `{"id":"7/ü","rest":"a"}`, "/orders/7/a%2Fb/c": `{"id":"7","rest":"a/b/c"}`, "/orders/%7B/": `{"id":"{","rest":""}`} {
+		if status, body, _ := triggertest.Do(t, "POST", url+path, "x"); status != 202 {
+			t.Errorf("%s: %d %s", path, status, body)
+			continue
+		}
+		found := false
+		for _, e := range s.All(t) {
+			found = found || strings.Contains(string(e.Data), `"values":`+want)
+		}
+		if !found {
+			t.Errorf("%s: %s is not among %v", path, want, s.All(t))
+		}
+	}
+	if status, _, _ := triggertest.Do(t, "POST", url+"/orders%2F7/a", "x"); status != 404 {
+		t.Errorf("another path is taken: %d", status)
+	}
+}

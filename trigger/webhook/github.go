@@ -1,7 +1,10 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/shape"
 	"github.com/rouse-run/rouse/trigger"
 )
 
@@ -25,9 +29,18 @@ func NewGitHub(c Config) *GitHub { return &GitHub{c.filled()} }
 
 // A hook is what a trigger of this kind is told.
 type hook struct {
-	Secret     string   `json:"secret"`
-	Events     []string `json:"events"`               // that make events here; "*" is all, and none is all but ping
-	Repository string   `json:"repository,omitempty"` // the full name of the only one; "" is any
+	Secret     string   `json:"secret" doc:"of the webhook at GitHub, of 8 characters at least" required:"true"`
+	Events     []string `json:"events" doc:"that make events here, such as push; * is all, and none is all but ping"`
+	Repository string   `json:"repository,omitempty" doc:"the full name of the only one, such as octocat/hello; none is any"`
+}
+
+// DescribeGitHub says what triggers of the kind github are.
+func DescribeGitHub() trigger.Kind {
+	return trigger.Kind{Name: "github", About: "Deliveries of a webhook of GitHub's to the trigger's address, /on/NAME.",
+		Fields: trigger.Describe(hook{Events: []string{}}),
+		Event: trigger.Event{Type: "github. and GitHub's name of the event, such as github.push", Subject: "the full name of the repository", ID: "GitHub's of the delivery",
+			Data: []trigger.Field{{Name: "(all)", Type: "an object", About: "the payload, as GitHub describes it. The attributes signature and useragent are those of the delivery"}}},
+		Example: "hook: {github: {secret: \"${GITHUB_SECRET}\", events: [push, delete]}}"}
 }
 
 func readHook(raw json.RawMessage) (hook, error) {
@@ -121,6 +134,9 @@ func (g *GitHub) event(r *http.Request, h hook, kind string, body []byte) (e rou
 		} `json:"repository"`
 	}
 	if err := json.Unmarshal(body, &about); err != nil {
+		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			err = fmt.Errorf("%s is %s", cmp.Or(t.Field, "it"), shape.Named(t.Value))
+		}
 		return e, "", rouse.Errorf(rouse.Invalid, "read request", "payload", "it is not what is sent of a repository: %w", err)
 	}
 	wanted := slices.Contains(h.Events, kind) || slices.Contains(h.Events, "*")

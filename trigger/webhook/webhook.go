@@ -47,13 +47,13 @@ func New(c Config) *Source { return &Source{c.filled()} }
 
 // A config is what a trigger of this kind is told.
 type config struct {
-	Secret    string `json:"secret"`
-	Header    string `json:"header"`         // that has the signature
-	Algorithm string `json:"algorithm"`      // of its HMAC: "sha1", "sha256", "sha512"
-	Encoding  string `json:"encoding"`       // "hex" or "base64"
-	Prefix    string `json:"prefix"`         // before the signature
-	ID        string `json:"id,omitempty"`   // the header that tells a repeated call
-	Type      string `json:"type,omitempty"` // the header that says what happened
+	Secret    string `json:"secret" doc:"that both sides know, of 8 characters at least" required:"true"`
+	Header    string `json:"header" doc:"that has the signature"`
+	Algorithm string `json:"algorithm" doc:"of the HMAC that signs" values:"sha1,sha256,sha512"`
+	Encoding  string `json:"encoding" doc:"of the signature" values:"hex,base64"`
+	Prefix    string `json:"prefix" doc:"before the signature"`
+	ID        string `json:"id,omitempty" doc:"the header that tells a repeated call"`
+	Type      string `json:"type,omitempty" doc:"the header that says what happened"`
 }
 
 // minSecret is how many characters a secret has at least.
@@ -61,8 +61,21 @@ const minSecret = 8
 
 var algorithms = map[string]func() hash.Hash{"sha1": sha1.New, "sha256": sha256.New, "sha512": sha512.New}
 
+// Describe says what triggers of the kind webhook are.
+func Describe() trigger.Kind {
+	return trigger.Kind{Name: "webhook", About: "Calls of a service to the trigger's address, /on/NAME, that are signed with an HMAC of the body, so that callers need no token.",
+		Fields: trigger.Describe(defaults()),
+		Event: trigger.Event{Type: "webhook.received, or webhook. and what the header says that type names", Subject: "the path below the trigger's address",
+			ID: "the header that id names; else a new one", Data: []trigger.Field{{Name: "(all)", Type: "any JSON", About: "the body where that is JSON; else {\"body\", \"encoding\"}, as of kind web"}}},
+		Example: "payments: {webhook: {secret: \"${PAYMENTS_SECRET}\", header: X-Signature, id: X-Delivery}}"}
+}
+
+func defaults() config {
+	return config{Header: "X-Signature-256", Algorithm: "sha256", Encoding: "hex", Prefix: "sha256="}
+}
+
 func read(raw json.RawMessage) (config, error) {
-	c := config{Header: "X-Signature-256", Algorithm: "sha256", Encoding: "hex", Prefix: "sha256="}
+	c := defaults()
 	if err := trigger.Decode(raw, &c); err != nil {
 		return c, err
 	}

@@ -112,6 +112,8 @@ func TestGitHub(t *testing.T) {
 		{"no event", push, "", "6", "application/json", 400, "X-GitHub-Event"},
 		{"no payload", "a=b", "push", "7", "application/x-www-form-urlencoded", 400, "payload"},
 		{"no JSON", "a=b", "push", "8", "application/json", 400, "payload"},
+		{"a list", "[1]", "push", "11", "application/json", 400, "it is a list"},
+		{"a list in it", `{"repository": [1]}`, "push", "12", "application/json", 400, "repository is a list"},
 		{"neither", push, "push", "9", "text/plain", 400, "Content-Type"},
 	} {
 		status, answer, h := triggertest.Do(t, "POST", hook, c.body, "X-Hub-Signature-256", sign(c.body), "X-GitHub-Event", c.kind, "X-GitHub-Delivery", c.id, "Content-Type", c.content)

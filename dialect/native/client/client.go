@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -93,6 +92,9 @@ func (c *Client) roundTrip(ctx context.Context, r request) (*http.Response, erro
 	u := *c.base
 	path := "/v1"
 	for _, p := range r.path {
+		if p == "." || p == ".." || p == "" { // a URL has no such parts, whatever is escaped
+			return nil, rouse.Errorf(rouse.Invalid, "check name", p, "nothing has this name")
+		}
 		path += "/" + url.PathEscape(p)
 	}
 	u.RawPath = u.EscapedPath() + path
@@ -186,7 +188,10 @@ func (c *Client) call(ctx context.Context, r request, in, out any) error {
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false) // bodies within are to stay as they are
 		if err := e.Encode(in); err != nil {
-			return fmt.Errorf("write request: %w", err)
+			if m, ok := errors.AsType[*json.MarshalerError](err); ok {
+				err = m.Err // not which type of ours refused it
+			}
+			return rouse.Errorf(rouse.Invalid, "write request", "", "%w", err)
 		}
 		r.body, r.contentType = &b, wire.JSON
 	}

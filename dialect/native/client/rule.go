@@ -17,13 +17,13 @@ func (c *Client) Triggers(ctx context.Context, after string, limit int) (page wi
 }
 
 // SetTrigger makes a trigger or changes it. Errors: Invalid.
-func (c *Client) SetTrigger(ctx context.Context, name string, o wire.TriggerOptions) (t event.Trigger, err error) {
+func (c *Client) SetTrigger(ctx context.Context, name string, o wire.TriggerOptions) (t wire.Trigger, err error) {
 	err = c.call(ctx, request{method: http.MethodPut, path: []string{"triggers", name}}, o, &t)
 	return t, err
 }
 
 // Trigger returns one. Errors: NotFound.
-func (c *Client) Trigger(ctx context.Context, name string) (t event.Trigger, err error) {
+func (c *Client) Trigger(ctx context.Context, name string) (t wire.Trigger, err error) {
 	err = c.call(ctx, request{method: http.MethodGet, path: []string{"triggers", name}}, nil, &t)
 	return t, err
 }

@@ -6,7 +6,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/event"
 )
 
 // TriggerOptions are what a trigger is to be.
@@ -18,8 +17,8 @@ type TriggerOptions struct {
 // Triggers is a page of triggers; Next, where not "", is the "after" of the next
 // one.
 type Triggers struct {
-	Triggers []event.Trigger `json:"triggers"`
-	Next     string          `json:"next,omitempty"`
+	Triggers []Trigger `json:"triggers"`
+	Next     string    `json:"next,omitempty"`
 }
 
 // An Event is a rouse.Event whose data people can read: Data is JSON where
