@@ -39,7 +39,8 @@ type Spec struct {
 // An Access lets the code in one Sandbox use the platform.
 type Access struct {
 	// Token proves that it is this code that asks. The code, and nothing else,
-	// is told it, as $ROUSE_TOKEN, and as $ROUSE_API the URL that it asks at.
+	// is told it, as $ROUSE_TOKEN, and as $ROUSE_API the URL that it asks at. ""
+	// is none: the code has to bring what it shows.
 	Token string
 
 	// Serve answers what connects there. It is called once and returns when l

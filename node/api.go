@@ -18,7 +18,9 @@ import (
 	"github.com/rouse-run/rouse/auth"
 	"github.com/rouse-run/rouse/dialect/native"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/dialect/openwhisk"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/sandbox/process"
 )
 
 // Bounds of what one instance may ask for; the sandbox bounds its connections.
@@ -92,6 +94,8 @@ func asked(r *http.Request) (operation, string, bool) {
 // An entrance is one instance's way to the API.
 type entrance struct {
 	pass    rouse.Authenticator
+	action  bool // OpenWhisk's API is there as it is from outside
+	owner   bool // and the instance's token is its namespace's key to it
 	running func() (id string, hops int)
 	next    func() http.Handler
 	bodies  *semaphore.Weighted
@@ -99,14 +103,18 @@ type entrance struct {
 }
 
 // access makes the entrance of a new instance of f, where that is allowed
-// anything. It implements pool.Config.Access.
+// anything or is an action. It implements pool.Config.Access.
 func (n *Node) access(f rouse.Function, running func() (id string, hops int)) (*rouse.Access, error) {
-	if len(f.Allow) == 0 {
+	action, _ := openwhisk.Inside(f)
+	if len(f.Allow) == 0 && !(action && n.processes.Isolation() == process.Namespaces) {
 		return nil, nil
 	}
 	e, token, err := n.entrance(f, running)
 	if err != nil {
 		return nil, err
+	}
+	if len(f.Allow) == 0 {
+		token = "" // there is nothing that it would open
 	}
 	return &rouse.Access{Token: token, Serve: e.serve}, nil
 }
@@ -121,6 +129,7 @@ func (n *Node) entrance(f rouse.Function, running func() (id string, hops int)) 
 		p.Grants = append(p.Grants, g)
 	}
 	e = &entrance{running: running, next: func() http.Handler { return n.handler }, bodies: semaphore.NewWeighted(apiBodies), log: n.Log}
+	e.action, e.owner = openwhisk.Inside(f)
 	e.pass, token = auth.NewPass(p)
 	return e, token, nil
 }
@@ -169,7 +178,11 @@ func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // namespace.
 func (e *entrance) admit(r *http.Request) (p rouse.Principal, o operation, err error) {
 	const op = "ask the platform"
-	if p, err = e.pass.Token(r.Context(), shown(r)); err != nil {
+	p, err = e.pass.Token(r.Context(), shown(r))
+	if e.action && strings.HasPrefix(r.URL.Path, openwhisk.PathAPI) {
+		return e.relayed(p, err == nil), o, nil
+	}
+	if err != nil {
 		return p, o, err
 	}
 	if strings.HasPrefix(r.URL.Path, whiskPath) { // it checks what each may
@@ -196,7 +209,18 @@ func (e *entrance) admit(r *http.Request) (p rouse.Principal, o operation, err e
 	return p, o, nil
 }
 
-// whiskPath is where the code of OpenWhisk's actions asks.
+// relayed is who asks OpenWhisk's API from inside an action: p, where it has shown
+// the instance's token, and else nobody, of whom that API wants to see a key.
+func (e *entrance) relayed(p rouse.Principal, own bool) rouse.Principal {
+	if !own {
+		p = rouse.Principal{}
+	}
+	p.Owner = own && e.owner
+	p.Activation, p.Hops = e.running()
+	return p
+}
+
+// whiskPath is where functions that are no actions may ask OpenWhisk's API.
 const whiskPath = "/api/v1/namespaces/"
 
 // shown is the token of a request, which is a password to some clients.
@@ -227,23 +251,20 @@ func asFunctions(s native.Services) native.Services {
 	s.Authenticator = auth.Known{Next: s.Authenticator}
 	s.Invoker = causedInvoker{s.Invoker}
 	s.Acceptor = causedAcceptor{s.Acceptor}
-	if s.Control != nil {
-		s.Control = causedControl{s.Control}
-	}
 	return s
 }
 
 // cause adds to in what asked for it. Errors: Throttled where functions seem to
 // call each other without end.
 func cause(ctx context.Context, in *rouse.Invocation) error {
-	p, ok := rouse.PrincipalOf(ctx)
-	if !ok || p.Activation == "" {
+	c := event.CauseOf(ctx)
+	if c == (event.Cause{}) {
 		return nil
 	}
-	if p.Hops+1 >= maxHops {
-		return rouse.Errorf(rouse.Throttled, "invoke", in.Function.String(), "%d activations in a row led here: functions seem to call each other without end", p.Hops+1)
+	if c.Hops >= maxHops {
+		return rouse.Errorf(rouse.Throttled, "invoke", in.Function.String(), "%d activations in a row led here: functions seem to call each other without end", c.Hops)
 	}
-	in.Cause, in.Hops = p.Activation, p.Hops+1
+	in.Cause, in.Hops = c.ID, c.Hops
 	return nil
 }
 
@@ -267,15 +288,4 @@ func (c causedAcceptor) Accept(ctx context.Context, ins []rouse.Invocation) ([]s
 		}
 	}
 	return c.Acceptor.Accept(ctx, ins)
-}
-
-type causedControl struct{ event.Control }
-
-// Emit implements event.Emitter.
-func (c causedControl) Emit(ctx context.Context, trigger rouse.Ref, es []rouse.Event, state []byte) error {
-	cause := event.CauseOf(ctx)
-	for i := range es {
-		es[i].Attributes = cause.In(es[i].Attributes)
-	}
-	return c.Control.Emit(ctx, trigger, es, state)
 }

@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 
 	"github.com/rouse-run/rouse"
-	"github.com/rouse-run/rouse/event"
 )
 
 // FuzzAsked sends any path to an entrance that is allowed one table and one
@@ -74,38 +73,6 @@ func FuzzAsked(f *testing.F) {
 		r := &http.Request{Method: method, URL: u, Header: http.Header{"Authorization": {"Bearer " + token}}, Body: http.NoBody}
 		e.ServeHTTP(httptest.NewRecorder(), r.WithContext(t.Context()))
 	})
-}
-
-// emitted keeps what was emitted last.
-type emitted struct {
-	event.Control
-	es []rouse.Event
-}
-
-func (e *emitted) Emit(_ context.Context, _ rouse.Ref, es []rouse.Event, _ []byte) error {
-	e.es = es
-	return nil
-}
-
-func TestWhatFunctionsEmitNamesItsCause(t *testing.T) {
-	inner := &emitted{}
-	c := causedControl{inner}
-	mine := map[string]string{event.AttributeHops: "0", event.AttributeCause: "x", "own": "y"}
-	ctx := rouse.WithPrincipal(t.Context(), rouse.Principal{Activation: "a", Hops: 4})
-	if err := c.Emit(ctx, rouse.Ref{}, []rouse.Event{{Attributes: mine}, {}}, nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range inner.es {
-		if e.Attributes[event.AttributeHops] != "5" || e.Attributes[event.AttributeCause] != "a" {
-			t.Errorf("%+v", e.Attributes)
-		}
-	}
-	if inner.es[0].Attributes["own"] != "y" || mine[event.AttributeCause] != "x" {
-		t.Errorf("%+v of %+v", inner.es[0].Attributes, mine)
-	}
-	if err := c.Emit(t.Context(), rouse.Ref{}, []rouse.Event{{Attributes: mine}}, nil); err != nil || inner.es[0].Attributes[event.AttributeCause] != "x" {
-		t.Errorf("an operator's event is changed: %+v %v", inner.es[0].Attributes, err)
-	}
 }
 
 // However many bodies a function sends at once, few are in memory.

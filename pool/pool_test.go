@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -538,6 +539,53 @@ func TestEachInstanceHasItsAccess(t *testing.T) {
 		}
 		if _, err := call(p, function("broken", rouse.Limits{})); err == nil || err.Error() != "broken" {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// What code prints while it is loaded is of the activation that it is loaded for,
+// also where it comes to nothing; loaded ahead, of none.
+func TestLinesOfABoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lab{boot: time.Second, answer: takes(time.Second)}
+		p := newLab(t, l, Config{})
+		var mu sync.Mutex
+		var of []string // guarded by mu; the activations of the lines
+		p.Log = func(l rouse.Line) {
+			mu.Lock()
+			defer mu.Unlock()
+			of = append(of, l.Text+l.Activation)
+		}
+		l.open = func(s rouse.Spec) { s.Log(rouse.Line{Text: "loads "}) }
+		f := function("f", rouse.Limits{Log: 1 << 10})
+		var work sync.WaitGroup
+		for _, id := range []string{"one", "two"} {
+			work.Go(func() {
+				lease, err := p.Lease(t.Context(), f, id)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = lease.Answer(t.Context(), rouse.Invocation{ID: id}, time.Now())
+				lease.Release(err != nil)
+			})
+			synctest.Wait()
+		}
+		work.Wait()
+		bad := function("bad", rouse.Limits{Log: 1 << 10})
+		l.fail = &rouse.BootError{Status: rouse.StatusFailed}
+		if _, err := p.Lease(t.Context(), bad, "three"); err == nil {
+			t.Error("it is loaded")
+		}
+		l.fail = nil
+		p.Keep(function("ahead", rouse.Limits{Min: 1, Log: 1 << 10}))
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(of)
+		if want := []string{"loads ", "loads one", "loads three", "loads two"}; !slices.Equal(of, want) {
+			t.Errorf("%q, want %q", of, want)
 		}
 	})
 }

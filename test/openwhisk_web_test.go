@@ -71,9 +71,10 @@ func TestOpenWhiskWebActions(t *testing.T) {
 		if b, _ := got["b"].(map[string]any); b["c"] != 4.0 {
 			t.Errorf("the body is not over the query: %s", r.body)
 		}
-		r = w.visit("GET", webRoot+"args", "", "Authorization", "Bearer theirs")
-		if r.get(t, "__ow_headers.authorization") != "Bearer theirs" {
-			t.Errorf("a token that is not ours is the action's: %s", r.body)
+		for _, token := range []string{"Bearer " + w.token, "bearer " + w.token, "Bearer theirs", "Basic eDp5"} {
+			if r := w.visit("GET", webRoot+"args", "", "Authorization", token, "X-Mine", "yes"); r.get(t, "__ow_headers.x-mine") != "yes" || r.get(t, "__ow_headers.authorization") != nil {
+				t.Errorf("%s is handed to the action: %s", token[:6], r.body)
+			}
 		}
 		r = w.visit("PUT", webRoot+"args", "x=1&y=a%20b", "Content-Type", "application/x-www-form-urlencoded")
 		if r.get(t, "x") != "1" || r.get(t, "y") != "a b" || r.get(t, "__ow_method") != "put" {
@@ -200,6 +201,31 @@ func TestOpenWhiskWebActions(t *testing.T) {
 				t.Errorf("%v, wrong: %d %s", value, r.status, r.body)
 			}
 			if r := w.visit("GET", webRoot+"shut", "", shown...); r.status != 200 || string(r.body) != "in" {
+				t.Errorf("%v: %d %s", value, r.status, r.body)
+			}
+		}
+	})
+	t.Run("what browsers ask first", func(t *testing.T) {
+		for _, want := range []any{true, "secret"} {
+			w.python("shut", "def main(args):\n    return {'body': 'in'}\n", annotations(map[string]any{"web-export": true, "require-whisk-auth": want}))
+			r := w.visit("OPTIONS", webRoot+"shut", "", "Origin", "https://elsewhere", "Access-Control-Request-Headers", "authorization")
+			if r.status != 200 || r.header.Get("Access-Control-Allow-Headers") != "authorization" || len(r.body) > 0 {
+				t.Errorf("%v: %d %v %s", want, r.status, r.header, r.body)
+			}
+		}
+		w.python("custom", "def main(args):\n    return {'headers': {'x-method': args['__ow_method']}, 'statusCode': 200}\n",
+			annotations(map[string]any{"web-export": true, "web-custom-options": true, "require-whisk-auth": "secret"}))
+		if r := w.visit("OPTIONS", webRoot+"custom", ""); r.status != 200 || r.header.Get("X-Method") != "options" {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+		if r := w.visit("GET", webRoot+"custom", ""); r.status != 401 {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	})
+	t.Run("exported is true alone", func(t *testing.T) {
+		for _, value := range []any{"true", 1, map[string]any{}} {
+			w.python("unsaid", echoes, annotations(map[string]any{"web-export": value}))
+			if r := w.visit("GET", webRoot+"unsaid.json", ""); r.status != 404 {
 				t.Errorf("%v: %d %s", value, r.status, r.body)
 			}
 		}

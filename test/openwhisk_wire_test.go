@@ -104,6 +104,12 @@ func (w *whisk) python(name, code string, more map[string]any) {
 
 const echoes = "def main(args):\n    return args\n"
 
+// zipped is an archive of one file, as clients send it.
+func zipped(t *testing.T, name string) string {
+	t.Helper()
+	return base64.StdEncoding.EncodeToString(archive(t, map[string]string{name: "x"}))
+}
+
 // What is wrong is refused with OpenWhisk's own status and text, in its shape.
 func TestOpenWhiskRefusals(t *testing.T) {
 	s := start(t, "")
@@ -128,6 +134,22 @@ func TestOpenWhiskRefusals(t *testing.T) {
 		{wrong, "GET", "_/actions", nil, 401, "The supplied authentication is invalid"},
 		{w, "GET", "_/actions/none", nil, 404, "The requested resource does not exist."},
 		{w, "GET", "_/nothing", nil, 404, "The requested resource does not exist."},
+		{w, "PUT", "_/actions", code("python:default", echoes), 405, "HTTP method not allowed, supported methods: GET"},
+		{w, "POST", "_/triggers", "{}", 405, "HTTP method not allowed, supported methods: GET"},
+		{w, "DELETE", "_/activations", nil, 405, "HTTP method not allowed, supported methods: GET"},
+		{w, "PUT", "_/actions/new", `{"exec":{"kind":"python:default","code":"x"},"parameters":[{"k":1}]}`, 400, "The request content was malformed:\nparameters malformed!"},
+		{w, "PUT", "_/actions/new", `{"exec":{"kind":"python:default","code":"x"},"annotations":[{"k":1}]}`, 400, "The request content was malformed:\nannotations malformed!"},
+		{w, "PUT", "_/packages/new", `{"parameters":[{"key":"","value":1}]}`, 400, "The request content was malformed:\nparameters malformed!"},
+		{w, "PUT", "_/triggers/new", `{"parameters":[{"value":1}]}`, 400, "The request content was malformed:\nparameters malformed!"},
+		{w, "PUT", "_/actions/new", `{"parameters":{}}`, 400, "The request content was malformed:\nparameters is an object, an array is wanted"},
+		{w, "PUT", "_/actions/new", `{"limits":{"timeout":"1"}}`, 400, "The request content was malformed:\nlimits.timeout is a string, a whole number is wanted"},
+		{w, "PUT", "_/actions/new", `{"limits":{"timeout":1.5}}`, 400, "The request content was malformed:\nlimits.timeout is a number, a whole number is wanted"},
+		{w, "PUT", "_/actions/new", `{"publish":"no"}`, 400, "The request content was malformed:\npublish is a string, a boolean is wanted"},
+		{w, "PUT", "_/packages/new", `{"binding":"x"}`, 400, "The request content was malformed:\nbinding is a string, an object is wanted"},
+		{w, "PUT", "_/actions/new", `{"version":"1.x"}`, 400, "The request content was malformed:\nsemantic version \"1.x\" is not of the form 0.0.1"},
+		{w, "PUT", "_/actions/new", `{"version":"0.0"}`, 400, "The request content was malformed:\nbad semantic version 0.0.0"},
+		{w, "PUT", "_/actions/new", code("python:default", zipped(t, "main.py")), 400, "The request content was malformed:\nexec.code: the zip archive has no __main__.py or exec at its top, where code of the kind "},
+		{w, "PUT", "_/actions/new", code("nodejs:default", zipped(t, "lib/index.js")), 400, "The request content was malformed:\nexec.code: the zip archive has no package.json or index.js or index.mjs or index.cjs at its top, where code of the kind "},
 		{w, "POST", "_/packages/refresh", "{}", 405, "HTTP method not allowed, supported methods: GET, PUT, POST, DELETE"},
 		{w, "GET", "namespaces/whisk.system/packages/slack", nil, 403, "The supplied authentication is not authorized to access 'whisk.system/slack'."},
 		{w, "GET", "namespaces/whisk.system/packages/websocket", nil, 403, "The supplied authentication is not authorized to access 'whisk.system/websocket'."},
@@ -229,6 +251,12 @@ func TestOpenWhiskServerInformation(t *testing.T) {
 	w := s.whisk("default")
 	if r := w.ask("GET", "namespaces", nil); string(r.body) != `["default"]` {
 		t.Errorf("%s", r.body)
+	}
+	first := w.ask("GET", "_/limits", nil)
+	for range 8 {
+		if r := w.ask("GET", "_/limits", nil); string(r.body) != string(first.body) {
+			t.Errorf("%s is not %s", r.body, first.body)
+		}
 	}
 	if r := w.ask("GET", "_/limits", nil); r.get(t, "maxActionTimeout") == nil || r.get(t, "concurrentInvocations") == nil {
 		t.Errorf("%s", r.body)

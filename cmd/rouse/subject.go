@@ -50,6 +50,9 @@ func subjectSet(a *app) *cobra.Command {
 		Args:              exactly("NAME"),
 		ValidArgsFunction: a.completeSubjects(),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := rouse.CheckName(args[0]); err != nil {
+				return err
+			}
 			cl, err := a.client()
 			if err != nil {
 				return err
@@ -82,9 +85,9 @@ func subjectSet(a *app) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&o.Quota.Invocations, "invocations", 0, "invocations of functions a `minute`; 0 sets no bound")
-	f.IntVar(&o.Quota.Fires, "fires", 0, "how often triggers may be fired a `minute`; 0 sets no bound")
-	f.IntVar(&o.Quota.Concurrent, "concurrent", 0, "invocations at `once`; 0 sets no bound")
+	f.IntVar(&o.Quota.Invocations, "invocations", 0, "invocations of functions a minute; 0 sets no bound")
+	f.IntVar(&o.Quota.Fires, "fires", 0, "how often triggers may be fired a minute; 0 sets no bound")
+	f.IntVar(&o.Quota.Concurrent, "concurrent", 0, "invocations at once; 0 sets no bound")
 	f.BoolVar(&o.Blocked, "blocked", false, "its key opens nothing")
 	f.BoolVar(&o.Rotate, "rotate", false, "it gets a new key, and the old one opens nothing any more")
 	return c

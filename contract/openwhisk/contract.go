@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/contract/native"
@@ -92,8 +93,15 @@ type initialized struct {
 	Stack   string `json:"stack"`
 }
 
-// initialize has the code loaded. The error is a *rouse.BootError.
+// initialize has the code loaded, for which it has as long as for an event, as in
+// OpenWhisk: what else a boot takes, the pool bounds. The error is a
+// *rouse.BootError.
 func initialize(ctx context.Context, f rouse.Function, n Note, live rouse.Instance) error {
+	if limit := time.Duration(f.Limits.Timeout); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
 	data, err := json.Marshal(first{Kind: n.Kind, Main: cmp.Or(f.Handler, "main"), Env: environment(n), ProvideKey: n.ProvideKey, Loop: loopOf(n.Kind)})
 	if err != nil {
 		return err

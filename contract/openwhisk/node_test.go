@@ -92,6 +92,9 @@ func TestNodeThatDoesNotLoad(t *testing.T) {
 	if got := h.printed(); !strings.HasPrefix(got, "stderr: Error during initialization: ") {
 		t.Errorf("printed %q", got)
 	}
+	if strings.Contains(syntax.Message+syntax.Stack+h.printed(), "__openwhisk") {
+		t.Errorf("it is told a line of ours: %+v\n%s", syntax, h.printed())
+	}
 	missing, _ := node("require('nowhere')\nfunction main () {}").refused(t, rouse.StatusFailed)
 	if !strings.HasPrefix(missing.Message, "Initialization has failed due to: Error: Cannot find module 'nowhere'") {
 		t.Errorf("%+v", missing)

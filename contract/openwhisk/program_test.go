@@ -94,7 +94,13 @@ func sorted(lines string) string {
 func TestAProgramWithLongArguments(t *testing.T) {
 	h := program("blackbox", "#!/bin/sh\nwc -c | tr -d '\\n' > /tmp/n\necho '{\"arguments\":'$#',\"read\":'$(cat /tmp/n)'}'\n").boot(t)
 	h.expect(t, `{"a":"`+strings.Repeat("x", 131000)+`"}`, `{"arguments":1,"read":131009}`)
+	if got := h.printed(); got != "" {
+		t.Errorf("printed %q", got)
+	}
 	h.expect(t, `{"a":"`+strings.Repeat("x", 900000)+`"}`, `{"arguments":0,"read":900009}`)
+	if got := h.printed(); !strings.Contains(got, "stderr: exec gets its arguments on standard input only: they have 900009 bytes") {
+		t.Errorf("printed %q", got)
+	}
 	long := program("blackbox", "#!/bin/sh\ncat; yes log | head -c 2000000; cat; echo; echo '{}'\n").boot(t)
 	long.expect(t, `{"a":"`+strings.Repeat("x", 900000)+`"}`, `{}`)
 }

@@ -182,7 +182,10 @@ async function evaluate (root, file, name, load) {
     delete m[key]
     return found
   } catch (e) {
-    if (!(e instanceof SyntaxError) || !/import|export/.test(e.message)) throw e
+    if (!(e instanceof SyntaxError)) throw e
+    // Where the code ends too early, what it lacks is missed in our line only.
+    if (String(e.stack).includes(`module.${key}`)) return { exports: compile(file, source).exports }
+    if (!/import|export/.test(e.message)) throw e
     return { exports: await load(file) }
   }
 }

@@ -424,7 +424,10 @@ class Once(object):
         event = decode(payload.decode('utf-8'))
         TRANSACTION.set(event['transaction_id'])
         arguments = json.dumps(event['value'])
-        args = [self.file, arguments] if len(arguments) <= MAX_ARGUMENT else [self.file]
+        args = [self.file, arguments]
+        if len(arguments) > MAX_ARGUMENT:
+            args.pop()
+            write(2, ('exec gets its arguments on standard input only: they have %d bytes, and the kernel takes no more than %d in one argument\n' % (len(arguments), MAX_ARGUMENT)).encode('utf-8'))
         out = Lines(1, hold=True)
         program = Program(args, out)
         program.exchange(arguments.encode('utf-8'), lambda: False, last=True)

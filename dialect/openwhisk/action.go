@@ -46,6 +46,9 @@ func (a *action) native() bool {
 	return !slices.Contains([]string{"", Name, contractConductor, contractSequence, contractSystem}, a.f.Contract)
 }
 
+// exported reports whether the action answers HTTP by itself.
+func (a *action) exported() bool { return a.Annotations.isTrue("web-export") }
+
 // actionOf reads what a Function is as an action; one that was deployed natively
 // is one as well.
 func (d *Door) actionOf(f rouse.Function) (*action, error) {
@@ -276,6 +279,9 @@ func (d *Door) setExec(ctx context.Context, a *action, e *exec) ([]byte, error) 
 	pk, ok, err := d.compiled(ctx, a.Kind, e.Main, *e.Code)
 	if !ok && err == nil {
 		pk, err = packCode(a.Kind, *e.Code)
+		if err == nil {
+			err = checkEntry(a.Kind, e.Main, pk.archive)
+		}
 	}
 	if err != nil {
 		return nil, err

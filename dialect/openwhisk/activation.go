@@ -197,16 +197,15 @@ func (d *Door) ran(ctx context.Context, act rouse.Activation) (*action, error) {
 func (d *Door) activation(ctx context.Context, act rouse.Activation, a *action) (activationSeen, error) {
 	p := pathOf(act.Function)
 	s := activationSeen{Namespace: string(act.Function.Namespace), Name: p.name, Version: "0.0." + itoa(max(1, act.Version)), Subject: string(act.Function.Namespace),
-		ID: act.ID, Start: act.Started.UnixMilli(), Logs: []string{}}
+		ID: act.ID, Start: began(act).UnixMilli(), Logs: []string{}}
 	r := responseOf(a, act)
 	s.Response = &r
 	if isTrigger(act.Function) {
 		s.Annotations = pairs{raw("path", p.String())}
 		return s.caused(act.Cause), nil
 	}
-	ran := time.Duration(act.Run + act.Init)
-	s.End = act.Started.Add(time.Duration(act.Queued) + ran).UnixMilli()
-	duration := max(time.Duration(act.Run).Milliseconds(), 0)
+	s.End = began(act).Add(time.Duration(act.Init + act.Run)).UnixMilli()
+	duration := s.End - s.Start
 	s.Duration = &duration
 	at := p.String()
 	if a != nil {
@@ -231,6 +230,9 @@ func (d *Door) activation(ctx context.Context, act rouse.Activation, a *action) 
 	}
 	return d.composition(ctx, s, act, a)
 }
+
+// began is when an activation no longer waited: its code was loaded, or run.
+func began(act rouse.Activation) time.Time { return act.Started.Add(time.Duration(act.Queued)) }
 
 // composition adds what an activation has to do with one that composes others.
 func (d *Door) composition(ctx context.Context, s activationSeen, act rouse.Activation, a *action) (activationSeen, error) {
@@ -281,6 +283,9 @@ func (d *Door) logs(ctx context.Context, act rouse.Activation) ([]string, error)
 	a, err := d.ran(ctx, act)
 	if err != nil {
 		return nil, err
+	}
+	if a != nil && a.Limits.Logs != nil && *a.Limits.Logs == 0 {
+		return []string{}, nil // the platform says that there were some
 	}
 	plain := isTrigger(act.Function) || a != nil && composed(a)
 	list := make([]string, len(lines))
@@ -357,10 +362,21 @@ func (d *Door) getActivation(c *call) error {
 // A search says which activations are asked for.
 type search struct {
 	rouse.ActivationQuery
-	names []string // of functions; none is all
+	since time.Time // zero is any
+	names []string  // of functions; none is all
 	page  page
 	docs  bool
 }
+
+// has reports whether an activation began when it is looked for. Records know
+// when it was taken, and that may be a while before.
+func (s search) has(act rouse.Activation) bool {
+	at := began(act)
+	return !at.Before(s.since) && (s.Until.IsZero() || at.Before(s.Until))
+}
+
+// maxQueued is how long an activation may wait for an instance.
+const maxQueued = time.Minute
 
 func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
 	if s.page, err = c.page("activations"); err != nil {
@@ -372,7 +388,7 @@ func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
 		return s, refuse(http.StatusBadRequest, "The parameter 'docs' is not permitted with 'count'.")
 	}
 	s.Namespace = ns
-	for name, at := range map[string]*time.Time{"since": &s.Since, "upto": &s.Until} {
+	for name, at := range map[string]*time.Time{"since": &s.since, "upto": &s.Until} {
 		text := q.Get(name)
 		if text == "" {
 			continue
@@ -386,17 +402,41 @@ func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
 			*at = at.Add(time.Millisecond) // it includes that one
 		}
 	}
+	if !s.since.IsZero() {
+		s.Since = s.since.Add(-maxQueued)
+	}
 	if name := q.Get("name"); name != "" {
 		p, err := parse(ns, name)
 		if err != nil || strings.Count(name, "/") > 1 {
 			return s, refuse(http.StatusBadRequest, "The query parameter 'name' was malformed:\nParameter may be a 'simple' name or 'package-name/simple' name: %s", name)
 		}
-		s.names = []string{p.ref().Name}
-		if p.pack == "" {
-			s.names = append(s.names, handOver(ns, name).Name)
+		if s.names, err = d.named(c.r.Context(), p); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
+}
+
+// named are the functions whose activations are those of a path: a trigger may
+// have its name, and what is used of another's package has it as well.
+func (d *Door) named(ctx context.Context, p path) ([]string, error) {
+	name := p.ref().Name
+	if p.pack == "" {
+		return []string{name, handOver(p.ns, p.name).Name}, nil
+	}
+	names := []string{name, string(systemNamespace) + ":" + name}
+	for after := ""; ; {
+		fs, err := d.Registry.Functions(ctx, p.ns, after, pageOf)
+		if err != nil || len(fs) == 0 {
+			return names, err
+		}
+		for _, f := range fs {
+			if _, of, ok := strings.Cut(f.Name, ":"); ok && of == name && !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
+		}
+		after = fs[len(fs)-1].Name
+	}
 }
 
 // maxSkip is how many activations can be skipped: more are not kept.
@@ -449,6 +489,9 @@ func (d *Door) listActivations(c *call) error {
 		s.Function = name
 		of := 0
 		err := d.each(ctx, s.ActivationQuery, func(a rouse.Activation) bool {
+			if !s.has(a) {
+				return true
+			}
 			n++
 			if s.page.count {
 				return true

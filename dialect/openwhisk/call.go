@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,14 @@ type refusal struct {
 }
 
 func (e *refusal) Error() string { return e.text }
+
+// A later is a refusal that ends after so many seconds.
+type later struct {
+	error
+	seconds int64
+}
+
+func (e *later) Unwrap() error { return e.error }
 
 func refuse(status int, format string, args ...any) error {
 	return &refusal{status, fmt.Sprintf(format, args...)}
@@ -150,10 +159,11 @@ func (d *Door) authenticate(c *call) error {
 
 func (d *Door) authenticated(r *http.Request) (rouse.Principal, string, error) {
 	id, secret, basic := r.BasicAuth()
-	if who, ok := rouse.PrincipalOf(r.Context()); ok { // a function, at its own entrance
-		return who, id, nil
+	at, inside := rouse.PrincipalOf(r.Context())
+	if inside && at.Name != "" { // a function, at its own entrance
+		return at, id, nil
 	}
-	if token, ok := bearer(r); ok {
+	if token, ok := bearer(r); ok && !inside { // an operator's is for nobody's code
 		who, err := d.Authenticator.Token(r.Context(), token)
 		return who, "", err
 	}
@@ -271,7 +281,35 @@ func jsonReason(err error) string {
 	case e.Field == "":
 		return textNoObject
 	}
-	return fmt.Sprintf("%s is a %s, a %s is wanted", e.Field, e.Value, e.Type)
+	given, _, _ := strings.Cut(e.Value, " ") // a number says which it is
+	return fmt.Sprintf("%s is %s, %s is wanted", e.Field, article(given), article(wordOf(e.Type)))
+}
+
+// wordOf is what JSON calls what a Go type holds.
+func wordOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return wordOf(t.Elem())
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Slice, reflect.Array:
+		return "array"
+	case reflect.Struct, reflect.Map:
+		return "object"
+	}
+	return "whole number"
+}
+
+func article(word string) string {
+	switch word {
+	case "array", "object":
+		return "an " + word
+	case "bool":
+		return "a boolean"
+	}
+	return "a " + word
 }
 
 // answer writes v as JSON.
@@ -317,6 +355,9 @@ func (d *Door) fail(c *call, err error) {
 		h.Set("WWW-Authenticate", `Basic realm="OpenWhisk secure realm"`)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
+		if e, ok := errors.AsType[*later](err); ok {
+			h.Set("Retry-After", strconv.FormatInt(e.seconds, 10))
+		}
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
 	}
@@ -334,11 +375,14 @@ func (d *Door) other(c *call) error {
 	}
 	_, rest, _ := strings.Cut(c.r.URL.Path, "/namespaces/")
 	_, rest, _ = strings.Cut(rest, "/")
-	collection, _, _ := strings.Cut(rest, "/")
-	if slices.Contains(collections, collection) {
-		return refuse(http.StatusMethodNotAllowed, "HTTP method not allowed, supported methods: GET, PUT, POST, DELETE")
+	collection, name, _ := strings.Cut(rest, "/")
+	switch {
+	case !slices.Contains(collections, collection):
+		return errNotFound
+	case name == "" || collection == "activations" || collection == "limits":
+		return refuse(http.StatusMethodNotAllowed, "HTTP method not allowed, supported methods: GET")
 	}
-	return errNotFound
+	return refuse(http.StatusMethodNotAllowed, "HTTP method not allowed, supported methods: GET, PUT, POST, DELETE")
 }
 
 var collections = []string{"actions", "activations", "limits", "packages", "rules", "triggers"}

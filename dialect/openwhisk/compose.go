@@ -94,6 +94,54 @@ func (d *counting) add(ctx context.Context, components []string) error {
 // maxDepth bounds compositions within compositions.
 const maxDepth = 16
 
+const textTooMany = "Too many actions in the composition."
+
+// An account is what a conductor, and all conductors that it led to, have run so
+// far: they share the bounds of one. It goes down with the context, so that
+// nobody who calls can say another, and is used by one goroutine at a time, as
+// each composition waits for its components.
+type account struct {
+	components int // called by conductors, but for other conductors
+	conductors int // runs of conductors
+}
+
+type accountKey struct{}
+
+// withAccount returns the account of the composition that a conductor is part
+// of, which begins with it where there is none.
+func withAccount(ctx context.Context) (context.Context, *account) {
+	if c, ok := ctx.Value(accountKey{}).(*account); ok {
+		return ctx, c
+	}
+	c := &account{}
+	return context.WithValue(ctx, accountKey{}, c), c
+}
+
+// A tally is what a sequence, and all sequences in it, have run so far. When they
+// were made they were not too long; what is in them may have changed since.
+type tally struct{ plain, sequences int }
+
+type tallyKey struct{}
+
+// withTally returns the tally of the sequence that a sequence is part of.
+func withTally(ctx context.Context) (context.Context, *tally) {
+	if t, ok := ctx.Value(tallyKey{}).(*tally); ok && t != nil {
+		return ctx, t
+	}
+	t := &tally{}
+	return context.WithValue(ctx, tallyKey{}, t), t
+}
+
+// count counts a component, and says whether there is room for it.
+func (t *tally) count(c *action) bool {
+	if c.f.Contract == contractSequence {
+		t.sequences++
+	} else {
+		t.plain++
+	}
+	return t.plain <= maxComponents && t.sequences <= maxComponents*maxDepth
+}
+
 func tooDeep(in rouse.Invocation) (rouse.Answer, bool) {
 	if in.Hops < maxDepth {
 		return rouse.Answer{}, false
@@ -121,6 +169,8 @@ func answerOf(act rouse.Activation) rouse.Answer {
 // component runs one action of a composition and logs its activation.
 func (d *Door) component(ctx context.Context, by rouse.Invocation, invoker rouse.Invoker, f rouse.Ref, args []byte, log func(rouse.Line)) (rouse.Activation, error) {
 	in := rouse.Invocation{ID: d.NewID(), Function: f, Event: rouse.Event{Data: args}, Cause: by.ID, Hops: by.Hops + 1}
+	// It is the composition that asks, whoever asked for that.
+	ctx = rouse.WithPrincipal(ctx, rouse.Principal{Namespace: by.Function.Namespace})
 	act, err := invoker.Invoke(ctx, in)
 	if err != nil && act.ID == "" {
 		return act, err
@@ -143,6 +193,7 @@ func (d *Door) runSequence(ctx context.Context, f rouse.Function, in rouse.Invoc
 	if err != nil {
 		return failure("DeveloperError", err.Error()), nil
 	}
+	ctx, run := withTally(ctx)
 	var last rouse.Activation
 	for _, name := range a.Components {
 		p, err := parseQualified(f.Namespace, name)
@@ -152,6 +203,9 @@ func (d *Door) runSequence(ctx context.Context, f rouse.Function, in rouse.Invoc
 		c, err := d.find(ctx, f.Namespace, p)
 		if err != nil {
 			return applicationError("Sequence component does not exist."), nil
+		}
+		if !run.count(c) {
+			return applicationError("Too many actions in the sequence."), nil
 		}
 		if last, err = d.component(ctx, in, d.Invoker, c.f.Ref, args, log); err != nil {
 			return applicationError(refusalOf(err).text), nil
@@ -192,13 +246,17 @@ func boxed(v json.RawMessage, name string) map[string]json.RawMessage {
 }
 
 // runConductor runs a conductor and the actions that it names, in turn, until it
-// names none.
+// names none. What goes wrong with one is the conductor's to see.
 func (d *Door) runConductor(ctx context.Context, f rouse.Function, in rouse.Invocation, log func(rouse.Line)) (rouse.Answer, error) {
 	if no, deep := tooDeep(in); deep {
 		return no, nil
 	}
+	ctx, run := withAccount(ctx)
 	args := in.Event.Data
-	for called := 0; ; called++ {
+	for {
+		if run.conductors++; run.conductors > 2*maxComponents+1 {
+			return applicationError(textTooMany), nil
+		}
 		act, err := d.component(ctx, in, d.Direct, f.Ref, args, log)
 		if err != nil {
 			return applicationError(refusalOf(err).text), nil
@@ -214,12 +272,9 @@ func (d *Door) runConductor(ctx context.Context, f rouse.Function, in rouse.Invo
 			}
 			return answerOf(act), nil
 		}
-		if called == maxComponents {
-			return applicationError("Too many actions in the composition."), nil
-		}
-		result, no, err := d.step(ctx, f.Namespace, in, s, log)
-		if err != nil || no != nil {
-			return *no, err
+		result, err := d.step(ctx, run, in, s, log)
+		if err != nil {
+			return rouse.Answer{}, err
 		}
 		next := boxed(result, "value")
 		for k, v := range boxed(s.state, "state") {
@@ -231,35 +286,42 @@ func (d *Door) runConductor(ctx context.Context, f rouse.Function, in rouse.Invo
 	}
 }
 
-// step runs the action that a conductor named. What fails is the conductor's to
-// see, but for an action that there is not: no is the composition's end then.
-func (d *Door) step(ctx context.Context, ns rouse.Namespace, in rouse.Invocation, s step, log func(rouse.Line)) (result json.RawMessage, no *rouse.Answer, err error) {
-	end := func(format string, args ...any) (json.RawMessage, *rouse.Answer, error) {
-		a := applicationError(fmt.Sprintf(format, args...))
-		return nil, &a, nil
+// step runs the action that a conductor named and returns its result, which is
+// an error where it could not be run.
+func (d *Door) step(ctx context.Context, run *account, in rouse.Invocation, s step, log func(rouse.Line)) (json.RawMessage, error) {
+	no := func(format string, args ...any) (json.RawMessage, error) {
+		return applicationError(fmt.Sprintf(format, args...)).Result, nil
 	}
+	ns := in.Function.Namespace
 	var name string
 	if json.Unmarshal(s.action, &name) != nil {
-		return end("Failed to parse action name from json value %s during composition.", s.action)
+		return no("Failed to parse action name from json value %s during composition.", s.action)
 	}
 	p, err := parseQualified(ns, name)
 	if err != nil {
-		return end("Failed to parse action name from json value %s during composition.", s.action)
+		return no("Failed to parse action name from json value %s during composition.", s.action)
+	}
+	if run.components >= maxComponents {
+		return no(textTooMany)
 	}
 	c, err := d.find(ctx, ns, p)
 	if err != nil {
 		if refusalOf(err).status == http.StatusForbidden {
-			return end("Failed entitlement check for action with name '%s' during composition.", p)
+			return no("Failed entitlement check for action with name '%s' during composition.", p)
 		}
-		return end("Failed to resolve action with name '%s' during composition.", p)
+		return no("Failed to resolve action with name '%s' during composition.", p)
+	}
+	if c.f.Contract != contractConductor { // else its own runs count
+		run.components++
 	}
 	params, err := json.Marshal(boxed(s.params, "value"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	act, err := d.component(ctx, in, d.Invoker, c.f.Ref, params, log)
+	// A sequence that is called begins anew to count its components.
+	act, err := d.component(context.WithValue(ctx, tallyKey{}, (*tally)(nil)), in, d.Invoker, c.f.Ref, params, log)
 	if err != nil {
-		return end("%s", refusalOf(err).text)
+		return no("%s", refusalOf(err).text)
 	}
-	return responseOf(c, act).Result, nil, nil
+	return responseOf(c, act).Result, nil
 }

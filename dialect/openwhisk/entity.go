@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -69,6 +70,9 @@ func (p pairs) is(key string) bool {
 	return true
 }
 
+// isTrue reports whether the value of a key is true, and not only like it.
+func (p pairs) isTrue(key string) bool { return string(bytes.TrimSpace(p.get(key))) == "true" }
+
 // text is the value of a key, where it is a string.
 func (p pairs) text(key string) string {
 	var s string
@@ -124,7 +128,11 @@ const (
 	maxPairsText = 8 * maxPairs
 )
 
+// checkPairs refuses pairs that are too large, or of which one has no key.
 func checkPairs(what string, p pairs) error {
+	if slices.ContainsFunc(p, func(kv keyValue) bool { return kv.Key == "" }) {
+		return refuse(http.StatusBadRequest, "The request content was malformed:\n%s malformed!", what)
+	}
 	if n := p.size(); n > maxPairs {
 		return refuse(http.StatusRequestEntityTooLarge, "%s larger than allowed: %d > %d bytes.", what, n, maxPairs)
 	}
@@ -141,11 +149,11 @@ func (p pairs) orEmpty() pairs {
 
 // nextVersion is the version of what changes: as asked for, or one patch further.
 func nextVersion(asked, old string) (string, error) {
-	if asked != "" && (old == "" || asked != old) {
-		if parts := strings.Split(asked, "."); len(parts) != 3 || slices.ContainsFunc(parts, notNumber) {
-			return "", refuse(http.StatusBadRequest, "The request content was malformed:\nsemantic version %q is not of the form 0.0.1", asked)
+	if asked != "" {
+		v, err := version(asked)
+		if err != nil || v != old {
+			return v, err
 		}
-		return asked, nil
 	}
 	if old == "" {
 		return "0.0.1", nil
@@ -153,6 +161,22 @@ func nextVersion(asked, old string) (string, error) {
 	i := strings.LastIndexByte(old, '.') + 1
 	n, _ := strconv.Atoi(old[i:]) // it was checked, or is ours
 	return old[:i] + strconv.Itoa(n+1), nil
+}
+
+// version reads one as OpenWhisk does: parts that are missing are 0.
+func version(s string) (string, error) {
+	parts := strings.Split(s, ".")
+	if len(parts) > 3 || slices.ContainsFunc(parts, notNumber) {
+		return "", refuse(http.StatusBadRequest, "The request content was malformed:\nsemantic version %q is not of the form 0.0.1", s)
+	}
+	numbers := [3]uint64{}
+	for i, part := range parts {
+		numbers[i], _ = strconv.ParseUint(part, 10, 31) // it was checked
+	}
+	if numbers == [3]uint64{} {
+		return "", refuse(http.StatusBadRequest, "The request content was malformed:\nbad semantic version 0.0.0")
+	}
+	return fmt.Sprintf("%d.%d.%d", numbers[0], numbers[1], numbers[2]), nil
 }
 
 func notNumber(s string) bool { _, err := strconv.ParseUint(s, 10, 31); return err != nil }

@@ -3,6 +3,7 @@ package openwhisk
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"io"
@@ -72,6 +73,39 @@ func packCode(kind, code string) (packed, error) {
 	archive, err := archiveOf(file, []byte(code))
 	return packed{archive: archive}, err
 }
+
+// checkEntry refuses a zip archive that has nothing at its top with which code of
+// its kind begins, such as one that was written for another contract.
+func checkEntry(kind, main string, archive []byte) error {
+	family, _, _ := strings.Cut(kind, ":")
+	wanted := entries[family]
+	if wanted == nil || family == "nodejs" && strings.Contains(main, ".") { // which may name a file
+		return nil
+	}
+	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		return nil // what is wrong with it, the registry says
+	}
+	var names []string
+	for _, f := range z.File {
+		name := strings.TrimPrefix(f.Name, "./")
+		if slices.Contains(wanted, name) {
+			return nil
+		}
+		names = append(names, name)
+	}
+	if len(names) > maxShown {
+		names = append(names[:maxShown], "...")
+	}
+	return refuse(http.StatusBadRequest, "The request content was malformed:\nexec.code: the zip archive has no %s at its top, where code of the kind %s begins; it has: %s",
+		strings.Join(wanted, " or "), kind, cmp.Or(strings.Join(names, ", "), "nothing"))
+}
+
+// entries are the files of which an archive has one at its top, by family.
+var entries = map[string][]string{"python": {filePython, fileProgram}, "nodejs": {"package.json", fileNode, "index.mjs", "index.cjs"}}
+
+// maxShown is how many files of an archive are named to its sender.
+const maxShown = 10
 
 // fileOf is the file that code by itself becomes; "" where that must be a program.
 func fileOf(kind string) string {

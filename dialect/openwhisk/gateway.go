@@ -84,12 +84,12 @@ func (d *Door) manage(c *call) error {
 		return err
 	}
 	var err error
-	switch name := c.r.PathValue("name"); {
-	case name == "createApi.http" && c.r.Method == http.MethodPost:
+	switch name := strings.TrimSuffix(c.r.PathValue("name"), exts[0]); {
+	case name == "createApi" && c.r.Method == http.MethodPost:
 		err = d.createAPI(c)
-	case name == "getApi.http" && c.r.Method == http.MethodGet:
+	case name == "getApi" && c.r.Method == http.MethodGet:
 		err = d.getAPIs(c)
-	case name == "deleteApi.http" && c.r.Method == http.MethodDelete:
+	case name == "deleteApi" && c.r.Method == http.MethodDelete:
 		err = d.deleteAPI(c)
 	default:
 		return errNotFound
@@ -241,7 +241,7 @@ func (d *Door) exported(c *call, ns rouse.Namespace, p path) (*action, error) {
 	if err != nil {
 		return nil, badGateway("API action '/%s' does not exist", p)
 	}
-	if !a.Annotations.is("web-export") {
+	if !a.exported() {
 		return nil, badGateway("API action '/%s' is not a web action. Issue 'wsk action update \"%s\" --web true' to convert the action to a web action.", p, p.name)
 	}
 	return a, nil
@@ -259,7 +259,7 @@ func (d *Door) putAPI(c *call, ns rouse.Namespace, base string, doc map[string]a
 	if err := d.apis.put(c.r.Context(), ns, base, a, revision); err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, a.seen(c, ns, base))
+	return c.answer(http.StatusOK, d.seenAPI(c, a, ns, base))
 }
 
 // An apiSeen is an api as clients see it.
@@ -274,12 +274,15 @@ type apiSeen struct {
 // prefixGateway is that of the paths that apis answer at.
 const prefixGateway = "/api/gw/"
 
-func (a api) seen(c *call, ns rouse.Namespace, base string) apiSeen {
-	scheme := "http"
-	if c.r.TLS != nil {
-		scheme = "https"
+// seenAPI shows an api.
+func (d *Door) seenAPI(c *call, a api, ns rouse.Namespace, base string) apiSeen {
+	at := "http://" + c.r.Host
+	if _, inside := rouse.PrincipalOf(c.r.Context()); inside { // where nobody else comes to that host
+		at = strings.TrimSuffix(d.URL, "/")
+	} else if c.r.TLS != nil {
+		at = "https://" + c.r.Host
 	}
-	return apiSeen{string(ns), scheme + "://" + c.r.Host + prefixGateway + string(ns) + base, true, string(ns), a.Doc}
+	return apiSeen{string(ns), at + prefixGateway + string(ns) + base, true, string(ns), a.Doc}
 }
 
 // asked are the apis that a query picks, by base path: basepath is that, or the
@@ -315,7 +318,7 @@ func (d *Door) getAPIs(c *call) error {
 		if !a.has(q.Get("relpath"), q.Get("operation")) {
 			continue
 		}
-		list = append(list, map[string]any{"id": "API:" + string(c.own()) + ":" + base, "key": base, "value": a.seen(c, c.own(), base)})
+		list = append(list, map[string]any{"id": "API:" + string(c.own()) + ":" + base, "key": base, "value": d.seenAPI(c, a, c.own(), base)})
 	}
 	return c.answer(http.StatusOK, map[string]any{"apis": list})
 }
@@ -420,7 +423,7 @@ func (d *Door) gateway(c *call) error {
 	if len(values) > 0 {
 		w.rest, w.values = below, values
 	}
-	if w.action, err = d.find(c.r.Context(), rouse.Namespace(ns), o.To.path(rouse.Namespace(ns))); err != nil || !w.action.Annotations.is("web-export") {
+	if w.action, err = d.find(c.r.Context(), rouse.Namespace(ns), o.To.path(rouse.Namespace(ns))); err != nil || !w.action.exported() {
 		return badGateway("the action of this API does not exist, or is no web action any more")
 	}
 	if who, _, err := d.authenticated(c.r); err == nil {

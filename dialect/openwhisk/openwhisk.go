@@ -183,6 +183,11 @@ func (d *Door) operations() map[string]func(*call) error {
 		"GET " + ns + "/activations":  reading("function", d.listActivations),
 		"GET " + ns + "/activations/": reading("function", d.getActivation),
 		"/api/v1/namespaces/":         d.other,
+		ns + "/actions":               d.other, // or else "/actions/" would be asked for instead
+		ns + "/packages":              d.other,
+		ns + "/triggers":              d.other,
+		ns + "/rules":                 d.other,
+		ns + "/activations":           d.other,
 	}
 }
 

@@ -138,7 +138,29 @@ func (d *Door) putRule(c *call) error {
 			return err
 		}
 	}
+	return d.showRule(c, ns, r, name)
+}
+
+// showRule answers with a rule, and says of one that is paused that it is inactive.
+func (d *Door) showRule(c *call, ns rouse.Namespace, r rule, name string) error {
+	why, err := d.paused(c.r.Context(), ns, r.Trigger)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		r.Status = statusInactive
+	}
 	return c.answer(http.StatusOK, r.seen(ns, name))
+}
+
+// paused says why what a trigger makes comes to no rule for now: an operator has
+// said so, or its events led to others without end. "" is that it does, or would.
+func (d *Door) paused(ctx context.Context, ns rouse.Namespace, trigger string) (why string, err error) {
+	r, err := d.Rules.Rule(ctx, handOver(ns, trigger))
+	if rouse.KindOf(err) == rouse.NotFound {
+		return "", nil
+	}
+	return r.Paused, err
 }
 
 // setRule stores a rule. What its trigger makes comes to it then, unless nobody
@@ -297,7 +319,7 @@ func (d *Door) getRule(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, r.seen(ns, r.name))
+	return d.showRule(c, ns, r.rule, r.name)
 }
 
 func (d *Door) deleteRule(c *call) error {
@@ -339,6 +361,13 @@ func (d *Door) setRuleStatus(c *call) error {
 		if err := d.setRule(c.r.Context(), ns, r); err != nil {
 			return err
 		}
+	}
+	why, err := d.paused(c.r.Context(), ns, r.Trigger)
+	if err == nil && why != "" && in.Status == statusActive {
+		err = d.Control.Resume(c.r.Context(), handOver(ns, r.Trigger))
+	}
+	if err != nil {
+		return err
 	}
 	c.w.WriteHeader(http.StatusOK)
 	return nil

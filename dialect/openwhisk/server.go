@@ -2,7 +2,9 @@ package openwhisk
 
 import (
 	_ "embed"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/rouse-run/rouse"
@@ -76,8 +78,9 @@ func (d *Door) getLimits(c *call) error {
 		return n
 	}
 	var kinds []string
-	for _, list := range d.kinds() {
-		for _, k := range list {
+	all := d.kinds()
+	for _, family := range slices.Sorted(maps.Keys(all)) {
+		for _, k := range all[family] {
 			kinds = append(kinds, k.Kind)
 		}
 	}

@@ -96,10 +96,13 @@ func (t *throttle) minute(ns rouse.Namespace, q rouse.Quota) error {
 	defer t.mu.Unlock()
 	n := t.of(ns)
 	if n.invocations++; q.Invocations > 0 && n.invocations > q.Invocations {
-		return refuse(http.StatusTooManyRequests, textMinute, n.invocations, q.Invocations)
+		return t.nextMinute(refuse(http.StatusTooManyRequests, textMinute, n.invocations, q.Invocations))
 	}
 	return nil
 }
+
+// nextMinute is a refusal that ends with the minute.
+func (t *throttle) nextMinute(err error) error { return &later{err, 60 - t.now().Unix()%60} }
 
 // start counts an invocation among those that run, where there is room.
 func (t *throttle) start(ns rouse.Namespace, q rouse.Quota) bool {
@@ -189,7 +192,7 @@ func (t *throttle) fire(ns rouse.Namespace, q rouse.Quota) error {
 	defer t.mu.Unlock()
 	n := t.of(ns)
 	if n.fires++; n.fires > q.Fires {
-		return refuse(http.StatusTooManyRequests, textMinute, n.fires, q.Fires)
+		return t.nextMinute(refuse(http.StatusTooManyRequests, textMinute, n.fires, q.Fires))
 	}
 	return nil
 }

@@ -185,9 +185,16 @@ func (d *Door) getTrigger(c *call) error {
 	if err != nil {
 		return err
 	}
+	why, err := d.paused(c.r.Context(), ns, name)
+	if err != nil {
+		return err
+	}
 	for _, r := range rules {
 		if s.Rules == nil {
 			s.Rules = map[string]ruleItem{}
+		}
+		if why != "" {
+			r.Status = statusInactive
 		}
 		s.Rules[string(ns)+"/"+r.name] = ruleItem{seen(r.action()), r.Status}
 	}
@@ -271,6 +278,11 @@ func (d *Door) fireTrigger(c *call) error {
 	}
 	e := rouse.Event{Type: "trigger.fired", Data: data, Time: d.Now()}
 	active := slices.ContainsFunc(rules, func(r namedRule) bool { return r.Status == statusActive })
+	if why, err := d.paused(c.r.Context(), ns, name); err != nil {
+		return err
+	} else if why != "" && active { // an activation that is told would not be there
+		return refuse(http.StatusConflict, "The rules of trigger '%s' are paused (%s): enable one of them to go on.", name, why)
+	}
 	id, ctx := d.NewID(), c.r.Context()
 	if active {
 		ctx = event.WithActivation(ctx, handOver(ns, name).Name, id)

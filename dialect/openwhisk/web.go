@@ -137,8 +137,11 @@ func (d *Door) webCall(c *call) (*webCall, error) {
 		}
 		return nil, err
 	}
-	if !w.action.Annotations.is("web-export") {
+	if !w.action.exported() {
 		return nil, errNotFound
+	}
+	if c.r.Method == http.MethodOptions { // browsers ask before they show anything
+		return w, nil
 	}
 	return w, w.admit()
 }
@@ -277,22 +280,16 @@ func (w *webCall) merge(args map[string]json.RawMessage, body []byte) error {
 	return nil
 }
 
-// headers are those of the request, but for the one that showed us who asks.
+// headers are those of the request, but for those that prove to us who asks.
 func (w *webCall) headers() json.RawMessage {
 	headers := map[string]string{"host": w.r.Host}
 	for k, v := range w.r.Header {
-		if !strings.EqualFold(k, "Authorization") || w.user == "" && !isBasic(v) {
+		if !strings.EqualFold(k, "Authorization") && !strings.EqualFold(k, "Proxy-Authorization") {
 			headers[strings.ToLower(k)] = strings.Join(v, ", ")
 		}
 	}
 	b, _ := json.Marshal(headers) // strings always marshal
 	return b
-}
-
-// isBasic reports whether a header may hold a key of ours. A token of another
-// scheme, which is not ours, is the action's to check.
-func isBasic(authorization []string) bool {
-	return slices.ContainsFunc(authorization, func(v string) bool { return len(v) >= 5 && strings.EqualFold(v[:5], "basic") })
 }
 
 func quoted(s string) json.RawMessage {

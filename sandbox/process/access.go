@@ -204,7 +204,10 @@ func (d *Driver) introduce(env map[string]string, with *rouse.Access) {
 		env[name] = strings.TrimPrefix(env[name]+":"+filepath.Join(d.own, dir), ":")
 	}
 	if with != nil {
-		env["ROUSE_API"], env["ROUSE_TOKEN"] = fmt.Sprintf("http://127.0.0.1:%d", accessPort), with.Token
+		env["ROUSE_API"] = fmt.Sprintf("http://127.0.0.1:%d", accessPort)
+	}
+	if with != nil && with.Token != "" {
+		env["ROUSE_TOKEN"] = with.Token
 	}
 }
 

@@ -200,6 +200,8 @@ def main(args):
     assert.deepStrictEqual(acts.map(a => [a.namespace, a.name]), [['guest', 'show'], ['guest', 'show']])
     assert.strictEqual(value(acts[1].annotations, 'binding'), 'guest/theirs')
     assert.strictEqual(value(acts[1].annotations, 'path'), 'default/tools/show')
+    assert.deepStrictEqual((await guest.activations.list({ name: 'tools/show' })).map(a => a.activationId), [acts[0].activationId], 'by the name of its path')
+    assert.strictEqual((await guest.activations.list({ name: 'tools/show', count: true })).activations, 1)
     await refused(() => guest.actions.delete('/default/tools/show'), 403)
     await ow.packages.update({ name: 'tools', package: { publish: true, parameters: [{ key: 'a', value: 'changed' }] } })
     assert.deepStrictEqual(await show(guest, 'theirs/show'), { a: 'changed', b: 'guest', c: 'action', d: 'call' })
@@ -300,13 +302,22 @@ def main(args):
 
   async 'feeds that users write' () {
     await ow.packages.create({ name: 'news' })
-    await ow.actions.create({ name: 'news/feed', action: 'function main (args) { return { saw: args.lifecycleEvent, of: args.triggerName, key: args.authKey.length > 0, what: args.what } }', annotations: { feed: true } })
+    // As feeds are written: with the key of whom it is for, in an action that has none.
+    await ow.actions.create({ name: 'news/feed', annotations: { feed: true }, action: `
+const openwhisk = require('openwhisk')
+async function main (args) {
+  const ow = openwhisk({ api_key: args.authKey })
+  const trigger = args.triggerName.split('/').pop()
+  if (args.lifecycleEvent === 'CREATE') await ow.triggers.update({ name: trigger, trigger: { parameters: [{ key: 'about', value: args.what }] } })
+  const found = await ow.triggers.get(trigger)
+  return { saw: args.lifecycleEvent, of: args.triggerName, about: found.parameters[0].value }
+}` })
     await ow.triggers.create({ name: 'paper', trigger: { annotations: [{ key: 'feed', value: '/_/news/feed' }] } })
     for (const [method, lifecycle] of [['create', 'CREATE'], ['get', 'READ'], ['update', 'UPDATE'], ['delete', 'DELETE']]) {
       const r = await ow.feeds[method]({ name: 'news/feed', trigger: 'paper', params: { what: 'sport' } })
       assert.strictEqual(r.response.result.saw, lifecycle)
       assert.strictEqual(r.response.result.of, '/_/paper')
-      assert.strictEqual(r.response.result.key, true)
+      assert.strictEqual(r.response.result.about, 'sport')
     }
     assert.deepStrictEqual((await ow.packages.get('news')).feeds.map(f => f.name), ['feed'])
     await refused(() => ow.triggers.create({ name: 'odd', trigger: { annotations: [{ key: 'feed', value: 'a/b/c/d' }] } }), 400, 'Feed name is not valid')
@@ -328,8 +339,49 @@ async function main (args) {
     assert.deepStrictEqual(act.response.result, { inner: { twice: 42 }, key: true, name: '/default/outer', id: act.activationId })
     const inner = (await ow.activations.list({ name: 'inner', limit: 1 }))[0]
     assert.strictEqual(value(inner.annotations, 'cause'), act.activationId)
-    await ow.actions.create({ name: 'keyless', action: 'function main () { return { key: process.env.__OW_API_KEY || "none" } }' })
-    assert.deepStrictEqual(await ow.actions.invoke({ name: 'keyless', blocking: true, result: true }), { key: 'none' })
+    await ow.actions.create({ name: 'keyless', action: `
+async function main (args) {
+  const get = (path, authorization) => new Promise((resolve, reject) => require('http').get(process.env.__OW_API_HOST + path, { headers: authorization ? { authorization } : {} }, r => {
+    let body = ''
+    r.on('data', d => { body += d }).on('end', () => resolve({ status: r.statusCode, body }))
+  }).on('error', reject))
+  const nobody = await get('/api/v1/namespaces/_/actions')
+  const native = await get('/v1/functions', 'Basic ' + Buffer.from(args.key).toString('base64'))
+  return { key: process.env.__OW_API_KEY || process.env.ROUSE_TOKEN || 'none', nobody: nobody.status, code: JSON.parse(nobody.body).code.length > 0, native: native.status,
+    web: (await get('/api/v1/web/default/default/page')).body, list: await require('openwhisk')({ api_key: args.key }).namespaces.list() }
+}` })
+    await ow.actions.create({ name: 'page', annotations: { 'web-export': true }, action: 'function main () { return { body: "page" } }' })
+    const seen = await ow.actions.invoke({ name: 'keyless', blocking: true, result: true, params: { key: guestKey } })
+    assert.deepStrictEqual(seen, { key: 'none', nobody: 401, code: true, native: 401, web: 'page', list: ['guest'] })
+    await ow.actions.create({ name: 'owner', annotations: { 'provide-api-key': true }, action: `
+async function main (args) {
+  const ow = require('openwhisk')()
+  await ow.triggers.create({ name: 'made' })
+  await ow.actions.update({ name: 'madeAction', annotations: { 'web-export': true }, action: 'function main () { return { made: true } }' })
+  await ow.rules.create({ name: 'madeRule', trigger: 'made', action: 'madeAction' })
+  const code = async (method, path) => { try { await method(path) } catch (e) { return [e.statusCode, e.error.error] } }
+  const api = await ow.routes.create({ action: 'madeAction', basepath: '/inside', relpath: '/made', operation: 'GET' })
+  await ow.routes.delete({ basepath: '/inside' })
+  return { api: api.gwApiUrl, list: await ow.namespaces.list(), made: await ow.actions.invoke({ name: 'madeAction', blocking: true, result: true }),
+    theirs: await code(ow.actions.get.bind(ow.actions), '/guest/own'), none: await code(ow.actions.get.bind(ow.actions), 'nothing') }
+}` })
+    assert.deepStrictEqual(await ow.actions.invoke({ name: 'owner', blocking: true, result: true }), { api: `${apihost}/api/gw/default/inside`, list: ['default'], made: { made: true },
+      theirs: [403, "The supplied authentication is not authorized to access 'guest/own'."], none: [404, 'The requested resource does not exist.'] })
+    assert.strictEqual((await ow.rules.get('madeRule')).status, 'active')
+    // The code of another's package has not the key of who runs it.
+    await guest.packages.create({ name: 'shared', package: { publish: true } })
+    await guest.actions.create({ name: 'shared/try', annotations: { 'provide-api-key': true }, action: `
+async function main () {
+  const ow = require('openwhisk')()
+  const code = async f => { try { await f() } catch (e) { return e.statusCode } }
+  return { run: await ow.actions.invoke({ name: 'madeAction', blocking: true, result: true }), put: await code(() => ow.triggers.create({ name: 'theirs' })), list: await code(() => ow.routes.list()) }
+}` })
+    assert.deepStrictEqual(await ow.actions.invoke({ name: '/guest/shared/try', blocking: true, result: true }), { run: { made: true }, put: 403, list: 403 })
+    await guest.actions.delete('shared/try')
+    await guest.packages.delete('shared')
+    await ow.rules.delete('madeRule')
+    await ow.triggers.delete('made')
+    for (const name of ['page', 'owner', 'madeAction']) await ow.actions.delete(name)
     for (const name of ['inner', 'outer', 'keyless']) await ow.actions.delete(name)
   },
 
@@ -340,6 +392,7 @@ function main (args) {
   if (args.error) return { handled: args.error }
   if (args.bad) return { action: 7 }
   if (args.missing) return { action: 'nothing' }
+  if (args.theirs) return { action: '/guest/secret/one' }
   const left = args.left === undefined ? 3 : args.left
   if (left === 0) return { params: { total: args.n } }
   return { action: 'add', params: { n: args.n }, state: { left: left - 1 } }
@@ -351,14 +404,29 @@ function main (args) {
     const part = await ow.activations.get(act.logs[1])
     assert.deepStrictEqual([part.name, part.cause], ['add', act.activationId])
     assert.deepStrictEqual(await ow.actions.invoke({ name: 'leader', blocking: true, result: true, params: { n: 101 } }), { handled: 'too much' })
-    let e = await refused(() => ow.actions.invoke({ name: 'leader', blocking: true, params: { bad: 1 } }), 502)
-    assert.strictEqual(e.error.response.result.error, 'Failed to parse action name from json value 7 during composition.')
-    e = await refused(() => ow.actions.invoke({ name: 'leader', blocking: true, params: { missing: 1 } }), 502)
-    assert.match(e.error.response.result.error, /^Failed to resolve action with name 'default\/nothing' during composition\.$|^Failed to resolve action with name 'nothing' during composition\.$/)
+    const handled = async params => (await ow.actions.invoke({ name: 'leader', blocking: true, result: true, params })).handled
+    assert.strictEqual(await handled({ bad: 1 }), 'Failed to parse action name from json value 7 during composition.')
+    assert.strictEqual(await handled({ missing: 1 }), "Failed to resolve action with name 'default/nothing' during composition.")
+    assert.strictEqual(await handled({ theirs: 1 }), "Failed entitlement check for action with name 'guest/secret/one' during composition.")
     await ow.actions.create({ name: 'endless', annotations: { conductor: true }, action: 'function main () { return { action: "add", params: { n: 0 } } }' })
-    e = await refused(() => ow.actions.invoke({ name: 'endless', blocking: true }), 502)
+    const e = await refused(() => ow.actions.invoke({ name: 'endless', blocking: true }), 502)
     assert.strictEqual(e.error.response.result.error, 'Too many actions in the composition.')
     for (const name of ['add', 'leader', 'endless']) await ow.actions.delete(name)
+  },
+
+  async 'routes' () {
+    await ow.actions.create({ name: 'books', annotations: { 'web-export': true }, action: 'function main (args) { return { body: args.id || "all" } }' })
+    const made = await ow.routes.create({ action: 'books', basepath: '/club', relpath: '/books', operation: 'GET' })
+    assert.match(made.gwApiUrl, /\/club$/)
+    await ow.routes.create({ action: 'books', basepath: '/club', relpath: '/books/{id}', operation: 'GET' })
+    const page = path => fetch(made.gwApiUrl + path).then(r => r.text())
+    assert.deepStrictEqual([await page('/books'), await page('/books/7')], ['all', '7'])
+    assert.deepStrictEqual((await ow.routes.list()).apis.map(a => Object.keys(a.value.apidoc.paths).sort()), [['/books', '/books/{id}']])
+    assert.strictEqual((await ow.routes.get({ basepath: '/club' })).apis.length, 1)
+    await ow.routes.delete({ basepath: '/club', relpath: '/books', operation: 'GET' })
+    await ow.routes.delete({ basepath: '/club' })
+    assert.deepStrictEqual((await ow.routes.list()).apis, [])
+    await ow.actions.delete('books')
   },
 
   async 'parameters that are final, or environment' () {

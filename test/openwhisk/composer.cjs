@@ -44,6 +44,10 @@ const checks = {
     assert.deepStrictEqual(r, { caught: true })
     assert.deepStrictEqual(await result('last', composer.finally(composer.literal({ a: 1 }), composer.function(p => ({ end: p }))), {}), { end: { a: 1 } })
   },
+  async 'an action that is not there' () {
+    assert.deepStrictEqual(await result('lost', composer.try(composer.action('does_not_exist'), composer.function(p => ({ caught: p.error }))), {}),
+      { caught: "Failed to resolve action with name 'default/does_not_exist' during composition." })
+  },
   async 'let, retain and mask' () {
     const c = composer.let({ k: 10 }, composer.sequence(composer.action('inc'), composer.function(p => ({ n: p.n + k })))) // eslint-disable-line no-undef
     assert.deepStrictEqual(await result('vars', c, { n: 1 }), { n: 12 })

@@ -1,0 +1,149 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rouse-run/rouse/dialect/native/wire"
+)
+
+// What code prints while it is loaded is in the log of the activation for which
+// that was, also where it comes to nothing.
+func TestOpenWhiskLogsOfLoading(t *testing.T) {
+	w := start(t, "").whisk("default")
+	logs := func(name string, status int) (id string, logs []string) {
+		t.Helper()
+		r := w.ask("POST", "_/actions/"+name+"?blocking=true", "{}")
+		if r.status != status {
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+		}
+		id = r.text(t, "activationId")
+		list, _ := w.ask("GET", "_/activations/"+id+"/logs", nil).get(t, "logs").([]any)
+		for _, l := range list {
+			_, text, _ := strings.Cut(l.(string), "Z ")
+			logs = append(logs, strings.TrimSpace(text))
+		}
+		return id, logs
+	}
+	w.python("talks", "print('loading')\ndef main(args):\n    print('running')\n    return {}\n", nil)
+	if _, got := logs("talks", 200); strings.Join(got, "|") != "stdout: loading|stdout: running" {
+		t.Errorf("%q", got)
+	}
+	if _, got := logs("talks", 200); strings.Join(got, "|") != "stdout: running" {
+		t.Errorf("warm: %q", got)
+	}
+	w.python("broken", "print('loading')\nimport nothing_of_that_name\ndef main(args): return {}\n", nil)
+	_, got := logs("broken", 502)
+	if all := strings.Join(got, "|"); !strings.Contains(all, "stdout: loading") || !strings.Contains(all, "nothing_of_that_name") || !strings.Contains(all, "stderr: Traceback") {
+		t.Errorf("%q", got)
+	}
+	w.python("quiet", "print('loading')\ndef main(args):\n    print('running')\n    return {}\n", map[string]any{"limits": map[string]any{"logs": 0}})
+	if _, got := logs("quiet", 200); len(got) != 0 {
+		t.Errorf("without a log: %q", got)
+	}
+}
+
+// An activation lasts from when its code is loaded to its end; and loading has no
+// more time than an event.
+func TestOpenWhiskTimesOfActivations(t *testing.T) {
+	w := start(t, "").whisk("default")
+	w.python("loads", "import time\ntime.sleep(0.3)\ndef main(args): return {}\n", nil)
+	for _, cold := range []bool{true, false} {
+		r := w.ask("POST", "_/actions/loads?blocking=true", "{}")
+		number := func(key string) float64 { n, _ := r.get(t, key).(float64); return n }
+		if lasted := number("end") - number("start"); lasted != number("duration") || cold && lasted < 300 {
+			t.Errorf("cold %v: %s", cold, r.body)
+		}
+		at := r.get(t, "start").(float64)
+		for query, want := range map[string]int{"since": 1, "upto": 1} {
+			list := w.ask("GET", "_/activations?name=loads&"+query+"="+strconv.FormatInt(int64(at), 10), nil)
+			if n := strings.Count(string(list.body), r.text(t, "activationId")); n != want {
+				t.Errorf("%s its start: %s", query, list.body)
+			}
+		}
+	}
+	w.python("slow", "import time\ntime.sleep(5)\ndef main(args): return {}\n", map[string]any{"limits": map[string]any{"timeout": 150}})
+	r := w.ask("POST", "_/actions/slow?blocking=true", "{}")
+	if r.status != 502 || r.text(t, "response.result.error") != "The action exceeded its time limits of 150 milliseconds during initialization." {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// A version may be shorter than OpenWhisk shows it.
+func TestOpenWhiskVersions(t *testing.T) {
+	w := start(t, "").whisk("default")
+	for _, c := range []struct{ asked, shown string }{{"1.0", "1.0.0"}, {"", "1.0.1"}, {"2", "2.0.0"}, {"2.0", "2.0.1"}, {"2.1.3", "2.1.3"}} {
+		for _, path := range []string{"_/packages/box", "_/triggers/bell", "_/actions/echo"} {
+			body := object{"version": c.asked, "exec": object{"kind": "python:default", "code": echoes}}
+			if r := w.ask("PUT", path+"?overwrite=true", body); r.status != 200 || r.text(t, "version") != c.shown {
+				t.Errorf("%s, %q: %d %s", path, c.asked, r.status, r.body)
+			}
+		}
+	}
+}
+
+// A function that is deployed for OpenWhisk begins where its actions do; one that
+// is not can't be copied to an action.
+func TestOpenWhiskAndDeploy(t *testing.T) {
+	s := start(t, "")
+	w := s.whisk("default")
+	file := filepath.Join(t.TempDir(), "__main__.py")
+	if err := os.WriteFile(file, []byte("def main(args): return {'got': args}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), binary, "deploy", file, "--name", "m", "--contract", "openwhisk", "--data", s.data, "--server", s.addr).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if r := w.ask("POST", "_/actions/m?blocking=true&result=true", `{"a":1}`); r.status != 200 || r.get(t, "got.a") != 1.0 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	s.python("native", "def main(event): return event\n", wire.Options{})
+	if r := w.ask("PUT", "_/actions/copy", object{"exec": w.ask("GET", "_/actions/native", nil).get(t, "exec")}); r.status != 400 || !strings.Contains(r.text(t, "error"), "has no __main__.py or exec at its top") || !strings.Contains(r.text(t, "error"), "it has: main.py") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// Whatever an action is written in, it finds the API at its host, and nothing
+// that opens it unless it asked for that.
+func TestOpenWhiskActionsKnowTheirHost(t *testing.T) {
+	w := start(t, "").whisk("default")
+	const program = "#!/bin/sh\necho \"{\\\"host\\\":\\\"$__OW_API_HOST\\\",\\\"key\\\":\\\"$__OW_API_KEY$ROUSE_TOKEN\\\"}\"\n"
+	const loop = `#!/usr/bin/env python3
+import json, os, sys
+out = os.fdopen(3, 'w')
+out.write('{"ok":true}\n'); out.flush()
+for line in sys.stdin:
+    out.write(json.dumps({'host': os.environ['__OW_API_HOST'], 'key': os.environ.get('__OW_API_KEY', '') + os.environ.get('ROUSE_TOKEN', '')}) + '\n'); out.flush()
+`
+	for kind, code := range map[string]string{
+		"python:default": "import os\ndef main(args): return {'host': os.environ['__OW_API_HOST'], 'key': os.environ.get('__OW_API_KEY', '') + os.environ.get('ROUSE_TOKEN', '')}\n",
+		"nodejs:default": "function main () { return { host: process.env.__OW_API_HOST, key: (process.env.__OW_API_KEY || '') + (process.env.ROUSE_TOKEN || '') } }",
+		"blackbox":       program,
+		"rust:1.34":      loop,
+	} {
+		w.must("PUT", "actions/host?overwrite=true", object{"exec": object{"kind": kind, "code": code}})
+		r := w.ask("POST", "_/actions/host?blocking=true&result=true", "{}")
+		if r.status != 200 || !strings.HasPrefix(r.text(t, "host"), "http://127.0.0.1:") || r.text(t, "key") != "" {
+			t.Errorf("%s: %d %s", kind, r.status, r.body)
+		}
+	}
+}
+
+// Who sets a subject is told what is wrong with its name, and what is counted.
+func TestSubjectsByTheCommand(t *testing.T) {
+	s := start(t, "")
+	run := func(args ...string) string {
+		out, _ := exec.CommandContext(t.Context(), binary, append(args, "--data", s.data, "--server", s.addr)...).CombinedOutput() // what it says counts
+		return string(out)
+	}
+	if said := run("subject", "set", ""); !strings.Contains(said, "a name is 1 to 128 of") {
+		t.Errorf("%s", said)
+	}
+	if said := run("subject", "set", "--help"); !strings.Contains(said, "--concurrent int") || !strings.Contains(said, "--fires int") {
+		t.Errorf("%s", said)
+	}
+}
