@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/internal/shape"
 )
 
 // maxDocument bounds a request's body where that is a JSON document.
@@ -246,46 +246,9 @@ func jsonFault(err error) string {
 		if t.Field != "" {
 			what = strconv.Quote(t.Field)
 		}
-		return fmt.Sprintf("%s is %s where %s is expected", what, found(t.Value), wanted(t.Type))
+		return fmt.Sprintf("%s is %s where %s is expected", what, shape.Named(t.Value), shape.Of(t.Type))
 	}
 	return strings.TrimPrefix(err.Error(), "json: ")
-}
-
-// found says what a json.UnmarshalTypeError's Value is.
-func found(value string) string {
-	switch {
-	case value == "array":
-		return "a list"
-	case value == "object":
-		return "an object"
-	case value == "bool":
-		return "true or false"
-	case strings.HasPrefix(value, "number "):
-		return "the " + value
-	}
-	return "a " + value
-}
-
-// wanted is what JSON calls what t is written as.
-func wanted(t reflect.Type) string {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return "a whole number"
-	case reflect.Float32, reflect.Float64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return "a number"
-	}
-	return "something else"
 }
 
 // answer sends v as the JSON body. Its length goes ahead, so that a client has

@@ -59,7 +59,7 @@ func TestDeploy(t *testing.T) {
 		{"unknown runtime", []string{"options", `{"runtime":"cobol"}`, "code", zip}, 400, []string{"it has python3.12"}},
 		{"unknown field", []string{"options", `{"memory":1}`, "code", zip}, 400, []string{`unknown field \"memory\"`}},
 		{"unknown field within", []string{"options", `{"limits":{"ram":1}}`, "code", zip}, 400, []string{`unknown field \"ram\"`}},
-		{"wrong type", []string{"options", `{"limits":{"memory":"1"}}`, "code", zip}, 400, []string{`\"limits.memory\" is a string`}},
+		{"wrong type", []string{"options", `{"limits":{"memory":"1"}}`, "code", zip}, 400, []string{`\"limits.memory\" is a text`}},
 		{"bad duration", []string{"options", `{"limits":{"timeout":"soon"}}`, "code", zip}, 400, []string{`invalid duration`}},
 		{"options too large", []string{"options", `"` + strings.Repeat("x", maxDocument) + `"`, "code", zip}, 413, []string{"1048576 bytes"}},
 		{"options twice", []string{"options", `{}`, "options", `{}`, "code", zip}, 400, []string{`part \"options\" is not expected`}},
