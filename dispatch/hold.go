@@ -72,9 +72,7 @@ func (d *Dispatcher) release(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		due, nap := d.takeDue()
-		for _, leases := range due {
-			d.begin(ctx, leases)
-		}
+		d.begin(ctx, due)
 		timer.Reset(nap)
 		select {
 		case <-timer.C:
@@ -109,26 +107,33 @@ func (d *Dispatcher) takeDue() (due [][]held, nap time.Duration) {
 	return due, longestNap
 }
 
-// begin has the messages of one queue handled. Where there is a lane already it
-// receives them: it knows when it has room.
-func (d *Dispatcher) begin(ctx context.Context, hs []held) {
-	l := newLane(hs[0].queue)
-	for _, h := range hs {
-		l.first = append(l.first, h.lease)
-	}
+// begin has messages that are due handled, those of one queue together. Where
+// there is a lane already it receives them: it knows when it has room. All lanes
+// are known to be urgent before the first of them runs.
+func (d *Dispatcher) begin(ctx context.Context, due [][]held) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.lanes[l.queue] == nil {
-		d.lanes[l.queue] = l
-		l.urgent.Store(true)
-		d.urgent.Add(1)
-		d.work.Go(func() { d.drive(ctx, l) })
-		return
+	var begun []*lane
+	for _, hs := range due {
+		l := newLane(hs[0].queue)
+		for _, h := range hs {
+			l.first = append(l.first, h.lease)
+		}
+		if d.lanes[l.queue] == nil {
+			d.lanes[l.queue] = l
+			l.urgent.Store(true)
+			d.urgent.Add(1)
+			begun = append(begun, l)
+			continue
+		}
+		d.work.Go(func() {
+			d.giveBack(ctx, l.queue, l.first)
+			d.Serve(l.queue)
+		})
 	}
-	d.work.Go(func() {
-		d.giveBack(ctx, l.queue, l.first)
-		d.Serve(l.queue)
-	})
+	for _, l := range begun {
+		d.work.Go(func() { d.drive(ctx, l) })
+	}
 }
 
 // calm notes that a lane is not urgent, or no more.
