@@ -152,7 +152,14 @@ func (c *Cache) use(ctx context.Context, d rouse.Digest, open opener) (string, f
 	}
 }
 
+// unpack makes the folder of a bundle, where nobody has since it was looked for.
 func (c *Cache) unpack(ctx context.Context, d rouse.Digest, open opener) error {
+	c.mu.Lock()
+	there := c.entries[d] != nil
+	c.mu.Unlock()
+	if there {
+		return nil
+	}
 	r, size, done, err := open(ctx)
 	if err != nil {
 		return err

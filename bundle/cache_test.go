@@ -76,6 +76,23 @@ func TestCacheUnpacksOnce(t *testing.T) {
 	}
 }
 
+// Between the look for a folder and the turn to make it somebody else may have
+// made it.
+func TestCacheUnpacksNotAgain(t *testing.T) {
+	b := &blobs{held: map[rouse.Digest][]byte{}}
+	d := b.hold(archive(t, "x", named("main.py")...))
+	c := open(t, CacheConfig{Dir: t.TempDir(), Blobs: b})
+	for range 2 {
+		err := c.unpack(t.Context(), d, func(ctx context.Context) (io.ReaderAt, int64, func(), error) { return c.fetch(ctx, d) })
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if n := b.opened.Load(); n != 1 {
+		t.Errorf("unpacked %d times", n)
+	}
+}
+
 func TestCacheRemovesWhatNobodyUses(t *testing.T) {
 	b := &blobs{held: map[rouse.Digest][]byte{}}
 	var ds []rouse.Digest
