@@ -127,3 +127,19 @@ func TestHeadKeepsTheFirst(t *testing.T) {
 		t.Errorf("%q", h.kept.String())
 	}
 }
+
+// Between the look for a module and the turn to compile it somebody else may have
+// compiled it.
+func TestAModuleIsHeldOnce(t *testing.T) {
+	d := newDriver(t)
+	s := deployed(t, laborious(3), rouse.Function{})
+	file, _ := entry(s.Function.Handler)
+	for range 2 {
+		if err := d.compile(t.Context(), moduleKey{s.Function.Code, file}, s.Code); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d.order.Len() != 1 || len(d.modules) != 1 {
+		t.Errorf("%d modules are held for %d", d.order.Len(), len(d.modules))
+	}
+}

@@ -118,6 +118,12 @@ func (d *Driver) evict() (gone []*module) {
 }
 
 func (d *Driver) compile(ctx context.Context, key moduleKey, dir string) error {
+	d.mu.Lock()
+	there := d.modules[key] != nil // somebody was first since it was looked for
+	d.mu.Unlock()
+	if there {
+		return nil
+	}
 	source, err := readModule(dir, key.file)
 	if err != nil {
 		return err
