@@ -141,6 +141,11 @@ type Control interface {
 	// Replay queues what matched a Rule once more, marked as replayed, and says
 	// how many. Errors: NotFound, Invalid.
 	Replay(ctx context.Context, p Replay) (int, error)
+
+	// RemoveUnused calls remove, which removes a thing of a kind, such as "queue",
+	// where no Rule listens to it or delivers to it; none comes to do so meanwhile.
+	// Errors: Conflict, remove's.
+	RemoveUnused(ctx context.Context, kind string, r rouse.Ref, remove func(context.Context) error) error
 }
 
 // A Viewer lets people see what there is, and what there would be. All methods

@@ -113,6 +113,12 @@ func (v *Invoker) handle(ctx context.Context, h rouse.Handler, f rouse.Function,
 	return a, nil
 }
 
+// refused reports whether an error is the platform's answer, and no fault.
+func refused(err error) bool {
+	e, ok := errors.AsType[*rouse.Error](err)
+	return ok && e.Kind != rouse.Internal
+}
+
 // retried reports whether an invocation that ended so will be tried again.
 func retried(in rouse.Invocation, s rouse.Status) bool {
 	return s != rouse.StatusAnswered && in.Attempt < in.Attempts
@@ -134,6 +140,9 @@ func (v *Invoker) conclude(a *rouse.Activation, answer rouse.Answer, err error, 
 	case errors.Is(err, context.Canceled):
 		a.Status = rouse.StatusFailed
 		a.Failure = &rouse.Failure{Type: "Canceled", Message: "the caller went away while the answer was being sent"}
+	case refused(err):
+		a.Status = rouse.StatusRefused
+		a.Failure = &rouse.Failure{Type: rouse.KindOf(err).String(), Message: err.Error()}
 	default:
 		a.Status = rouse.StatusCrashed
 		a.Failure = &rouse.Failure{Type: "Crashed", Message: "the platform lost the function's process"}

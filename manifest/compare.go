@@ -38,22 +38,6 @@ func reveal(to, from any) {
 	}
 }
 
-// masked is a copy of a document in which nothing tells one secret from another.
-func masked(v any) any {
-	m, ok := v.(document)
-	switch {
-	case isHidden(v):
-		return event.Hidden
-	case !ok:
-		return v
-	}
-	out := document{}
-	for k, e := range m {
-		out[k] = masked(e)
-	}
-	return out
-}
-
 // hidden reports whether a document has secrets that are not shown.
 func hidden(v any) bool {
 	m, _ := v.(document)

@@ -61,6 +61,13 @@ type Plan struct {
 	Same  int    `json:"same"` // things that are as they should be
 }
 
+// Equal reports whether two Plans show the same Steps.
+func (p *Plan) Equal(q *Plan) bool {
+	return slices.EqualFunc(p.Steps, q.Steps, func(a, b Step) bool {
+		return a.Action == b.Action && a.Kind == b.Kind && a.Name == b.Name && slices.Equal(a.Details, b.Details)
+	})
+}
+
 // A document is what there is of a thing, or is to be, as JSON.
 type document = map[string]any
 
@@ -218,7 +225,11 @@ func (p *planner) check(prune bool) error {
 	for i, ch := range in.Changes {
 		switch got := checked[i]; {
 		case got.Error != nil:
-			refused = append(refused, refusal(ch, *got.Error))
+			err := refusal(ch, *got.Error)
+			if ch.Set == nil && rouse.KindOf(err) == rouse.Conflict {
+				err = fmt.Errorf("%w, or put %s into the manifest, under %ss:", err, ch.Name, ch.Kind)
+			}
+			refused = append(refused, err)
 		case ch.Set != nil:
 			set := bare(got.Set)
 			reveal(set, p.want[ch.Kind][ch.Name])

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"reflect"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
@@ -39,8 +39,12 @@ type setter struct {
 	want document
 }
 
-// attempts is how often a thing is set while others change it.
-const attempts = 5
+// attempts is how often a thing is set while others change it, and patience how
+// long to wait before the second time; then it is twice as long each time.
+const (
+	attempts = 5
+	patience = 20 * time.Millisecond
+)
 
 func (s *setter) get(ctx context.Context) (document, error) {
 	var have document
@@ -56,7 +60,7 @@ func (s *setter) put(ctx context.Context, d document) error {
 }
 
 func (s *setter) set(ctx context.Context) (undo func(context.Context) error, err error) {
-	for range attempts {
+	for i := 0; ; i++ {
 		before, err := s.get(ctx)
 		if err != nil {
 			return nil, err
@@ -68,14 +72,16 @@ func (s *setter) set(ctx context.Context) (undo func(context.Context) error, err
 		switch {
 		case err == nil:
 			return func(ctx context.Context) error { return s.undo(ctx, before) }, nil
-		case rouse.KindOf(err) != rouse.Conflict:
+		case rouse.KindOf(err) != rouse.Conflict || i == attempts-1:
 			return nil, err
 		}
-		if now, e := s.get(ctx); e != nil || reflect.DeepEqual(masked(now), masked(before)) {
-			return nil, err // nobody changed it: what stands against it is something else
+		// Somebody else may have changed it, which need not be seen yet.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(patience << i):
 		}
 	}
-	return nil, rouse.Errorf(rouse.Conflict, "set "+s.kind, s.path[1], "others change it all the time: try again")
 }
 
 // undo makes a thing what it was before, nil for none, unless somebody changed it

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
@@ -149,6 +150,73 @@ func TestTheFusePausesARule(t *testing.T) {
 	w.press("red", `{"n": 3}`)
 	w.count(3)
 	w.status("r", func(s event.Status) bool { return s.Dead == 8 && s.Paused == "" })
+}
+
+// What time an event is said to be of, and what its rule was through, is nothing
+// to the fuse: too far is too far.
+func TestNothingKeepsTheFuseFromParking(t *testing.T) {
+	w := newWorld(t)
+	w.button("red")
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Trigger: "red"}, To: event.Target{Function: "f"}})
+	far := func(at time.Time) {
+		t.Helper()
+		if err := w.Emit(come(t, 16), ref("red"), []rouse.Event{{Time: at, Data: []byte(`"far"`)}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead := 0
+	for _, at := range []time.Time{{}, time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		far(at)
+		dead++
+	}
+	w.dead("r", dead)
+	if err := w.Pause(t.Context(), ref("r"), ""); err != nil {
+		t.Fatal(err)
+	}
+	far(time.Time{})
+	w.press("red", `"near"`)
+	w.status("r", func(s event.Status) bool { return s.Waiting == 2 })
+	if err := w.Resume(t.Context(), ref("r")); err != nil {
+		t.Fatal(err)
+	}
+	w.dead("r", dead+1)
+	if ran := w.count(1); len(ran) != 1 || !strings.Contains(string(ran[0].Event.Data), `"near"`) {
+		t.Errorf("%+v", ran)
+	}
+}
+
+// What is given up, and what is parked, is seen while its rule is paused.
+func TestDeadLettersOfARuleThatIsPaused(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	w.maxParked = 5
+	w.start()
+	w.stream("s", 1)
+	w.stream("far", 1)
+	begun, end := make(chan bool), make(chan bool)
+	w.does(func(rouse.Invocation) error {
+		begun <- true
+		<-end
+		return errors.New("no")
+	})
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Stream: "s"}, To: event.Target{Function: "f"}, Retry: event.Retry{Retry: rouse.Retry{Attempts: 1}}})
+	w.append("s", 0, 1)
+	<-begun
+	if err := w.Pause(t.Context(), ref("r"), "lunch"); err != nil {
+		t.Fatal(err)
+	}
+	end <- true
+	w.dead("r", 1)
+	w.rule(event.Rule{Ref: ref("parks"), On: event.On{Stream: "far"}, To: event.Target{Function: "f"}, Batch: &event.Batch{Size: 100}})
+	many := make([]data.Record, 100)
+	for i := range many {
+		many[i] = data.Record{Key: "k", Data: []byte("{}")}
+	}
+	if _, err := w.Data.Streams.Append(come(t, 16), ref("far"), many); err != nil {
+		t.Fatal(err)
+	}
+	w.status("parks", func(s event.Status) bool { return s.Paused != "" })
+	w.dead("parks", 100)
 }
 
 func TestABudget(t *testing.T) {

@@ -76,6 +76,7 @@ type Engine struct {
 	heard       atomic.Pointer[map[rouse.Ref]bool] // functions that rules listen to; nil is none
 	forthcoming forthcoming
 	turns       [64]sync.Mutex // of triggers that are stopped and started, by their names
+	uses        uses
 
 	mu       sync.Mutex
 	triggers map[rouse.Ref]*running  // guarded by mu

@@ -716,6 +716,34 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// What is replayed is what came in between two times, whatever times its senders
+// say.
+func TestReplayOfWhatSaysAnotherTime(t *testing.T) {
+	w := newWorld(t)
+	w.button("red")
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Trigger: "red"}, To: event.Target{Function: "f"}})
+	before := time.Now()
+	for _, year := range []int{0, 2099} {
+		if err := w.Emit(t.Context(), ref("red"), []rouse.Event{{Time: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.count(2)
+	sum := 2
+	for _, c := range []struct {
+		since, until time.Time
+		n            int
+	}{
+		{before, time.Time{}, 2}, {before, time.Now().Add(time.Hour), 2}, {before.Add(-time.Hour), before, 0}, {time.Now().Add(time.Second), time.Time{}, 0},
+	} {
+		if n, err := w.Replay(t.Context(), event.Replay{Rule: ref("r"), Since: c.since, Until: c.until, Rate: 1000}); n != c.n || err != nil {
+			t.Errorf("from %v to %v: %d %v", c.since, c.until, n, err)
+		}
+		sum += c.n
+		w.count(sum)
+	}
+}
+
 func TestWhatIsNoRule(t *testing.T) {
 	w := newWorld(t)
 	w.button("red")

@@ -309,6 +309,7 @@ func destination(t event.Target) string {
 
 // SetRule implements event.Rules.
 func (e *Engine) SetRule(ctx context.Context, r event.Rule) (event.Rule, error) {
+	defer e.uses.set(r.Namespace)()
 	if err := e.check(ctx, &r, event.Prospect{}); err != nil {
 		return r, err
 	}

@@ -283,6 +283,7 @@ func page[A, B any](all map[rouse.Ref]A, ns rouse.Namespace, after string, limit
 
 // RemoveTrigger implements event.Rules.
 func (e *Engine) RemoveTrigger(ctx context.Context, r rouse.Ref) error {
+	defer e.uses.remove(r.Namespace)()
 	e.mu.Lock()
 	t := e.triggers[r]
 	var revision int64

@@ -357,11 +357,11 @@ routes: {/audit: audit}
 	}
 	want := f.plan(true).Same
 	for text, says := range map[string]string{
-		"queues: {q: {}}\nrules: [{name: tt-to-q, on: tt, to: {queue: q}}]": "remove trigger tt: rule tt-to-q listens to it",
-		"rules: [{name: r, on: {stream: s}, to: {queue: q}}]":               "remove stream s: rule r listens to it: it can't do without\nremove queue q: rule r delivers to it",
-		"routes: {/audit: audit}":                                           "remove function audit: route /audit leads to it",
-		"queues: {jobs: {dead-letter: jobs-dead}}":                          "remove queue jobs-dead: queue jobs sends its dead letters to it",
-		"{}": "remove bucket photos: it holds objects, such as \"cat\"",
+		"queues: {q: {}}\nrules: [{name: tt-to-q, on: tt, to: {queue: q}}]": "remove trigger tt: rule tt-to-q listens to it: remove that rule as well, or put tt into the manifest, under triggers:",
+		"rules: [{name: r, on: {stream: s}, to: {queue: q}}]":               "remove stream s: rule r listens to it: remove that rule as well, or put s into the manifest, under streams:\nremove queue q: rule r delivers to it: remove that rule as well, or put q",
+		"routes: {/audit: audit}":                                           "remove function audit: route /audit leads to it: remove that route as well, or put audit",
+		"queues: {jobs: {dead-letter: jobs-dead}}":                          "remove queue jobs-dead: queue jobs sends its dead letters to it: remove that queue as well, or put jobs-dead",
+		"{}": "remove bucket photos: it holds objects, such as \"cat\": remove them first, or put photos into the manifest, under buckets:",
 	} {
 		f.write("rouse.yaml", text)
 		err := f.refused(true)

@@ -99,6 +99,7 @@ functions, streams, queues, tables, buckets, triggers, rules and routes. It show
 what is to be done and asks; what is as it should be stays untouched. What the
 server would refuse is said before anything is done. Where a step fails all the
 same, those before it are taken back, but for version numbers, which count on.
+Who else applies a manifest in the namespace waits until it is done.
 
 With --prune, what the server has and the manifest does not is removed, with all
 that it holds; what something else uses is not, and a bucket only when it is
@@ -111,38 +112,74 @@ can't be taken back, and so comes last.
   rouse apply --prune`,
 		Args: between(0, "FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			p, err := a.plan(c, manifestName(args), prune)
-			if err != nil {
-				return err
-			}
-			if !a.json {
-				a.printPlan(p)
-			}
-			if len(p.Steps) > 0 && !sure {
-				if err := a.ask(c, "do this?", "nothing was done"); err != nil {
+			name := manifestName(args)
+			var shown *manifest.Plan
+			if !sure {
+				// Others need not wait until somebody has answered.
+				var err error
+				if shown, err = a.plan(c, name, prune); err != nil {
 					return err
 				}
-			}
-			start := time.Now()
-			err = p.Apply(c.Context(), func(r manifest.Report) {
 				if !a.json {
-					fmt.Fprintln(a.err, reported(r))
+					a.printPlan(shown)
 				}
-			})
-			switch {
-			case err != nil:
-				return err
-			case a.json:
-				return a.printJSON(p)
-			case len(p.Steps) > 0:
-				fmt.Fprintf(a.out, "done in %s\n", span(rouse.Duration(time.Since(start))))
+				if len(shown.Steps) > 0 {
+					if err := a.ask(c, "do this?", "nothing was done"); err != nil {
+						return err
+					}
+				}
 			}
-			return nil
+			return a.inTurn(c, func() error { return a.apply(c, name, prune, shown) })
 		},
 	}
 	c.Flags().BoolVar(&prune, "prune", false, "remove what the manifest does not have")
 	c.Flags().BoolVarP(&sure, "yes", "y", false, "do not ask")
 	return c
+}
+
+// inTurn calls do while nobody else applies a manifest in the namespace.
+func (a *app) inTurn(c *cobra.Command, do func() error) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	done, err := cl.Turn(c.Context(), func() {
+		fmt.Fprintln(a.err, "somebody else applies a manifest in this namespace: waiting for its end")
+	})
+	if err != nil {
+		return err
+	}
+	defer done()
+	return do()
+}
+
+// apply applies a manifest. Somebody was asked about what was shown; nil is
+// nobody.
+func (a *app) apply(c *cobra.Command, name string, prune bool, shown *manifest.Plan) error {
+	p, err := a.plan(c, name, prune)
+	switch {
+	case err != nil:
+		return err
+	case shown != nil && !p.Equal(shown):
+		return rouse.Errorf(rouse.Conflict, "apply", name, "what is to be done is no longer what was shown, and nothing was done: say it again")
+	case shown == nil && !a.json:
+		a.printPlan(p)
+	}
+	start := time.Now()
+	err = p.Apply(c.Context(), func(r manifest.Report) {
+		if !a.json {
+			fmt.Fprintln(a.err, reported(r))
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case a.json:
+		return a.printJSON(p)
+	case len(p.Steps) > 0:
+		fmt.Fprintf(a.out, "done in %s\n", span(rouse.Duration(time.Since(start))))
+	}
+	return nil
 }
 
 // reported is what became of a step.

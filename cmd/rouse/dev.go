@@ -105,16 +105,19 @@ func ignored(name string) bool {
 // redo applies the manifest and says what came of it.
 func (a *app) redo(c *cobra.Command, name string) {
 	start := time.Now()
-	p, err := a.plan(c, name, false)
-	if err == nil {
-		err = p.Apply(c.Context(), func(r manifest.Report) {
+	err := a.inTurn(c, func() error {
+		p, err := a.plan(c, name, false)
+		if err != nil {
+			return err
+		}
+		return p.Apply(c.Context(), func(r manifest.Report) {
 			if r.Back {
 				fmt.Fprintln(a.err, reported(r))
 				return
 			}
 			fmt.Fprintf(a.out, "%s %s %s (%s)\n", past(r.Action), r.Kind, r.Name, time.Since(start).Round(time.Millisecond))
 		})
-	}
+	})
 	if err != nil && c.Context().Err() == nil {
 		fmt.Fprintln(a.err, "rouse:", err)
 	}

@@ -1,6 +1,8 @@
 package native
 
 import (
+	"strings"
+
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/wire"
@@ -14,7 +16,8 @@ func (k *checker) removal(kind, name string) error {
 	case err != nil:
 		return err
 	case user != "":
-		return rouse.Errorf(rouse.Conflict, "remove "+kind, k.ref(name).String(), "%s: it can't do without", user)
+		what, _, _ := strings.Cut(user, " ")
+		return rouse.Errorf(rouse.Conflict, "remove "+kind, k.ref(name).String(), "%s: remove that %s as well", user, what)
 	case kind == "bucket":
 		return k.empty(name)
 	}

@@ -47,6 +47,7 @@ type server struct {
 	Config
 	mux   *http.ServeMux
 	tails []*tailRoute
+	turns turns
 	route http.HandlerFunc
 }
 

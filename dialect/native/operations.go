@@ -30,6 +30,7 @@ func functionOperations() []operation {
 	return []operation{
 		{"GET", "/v1", "these operations", nil, true, index},
 		{"POST", "/v1/check", "say what would come of {\"changes\": [{\"kind\", \"name\", \"set\"}, ...]}, each as if the others had been made, and make none; set is what a PUT takes, without it the thing is to be removed; the answer has of each \"set\" as GET would show it, or \"error\"", []string{ns}, false, check},
+		{"POST", "/v1/turn", "wait for the turn to change many things of a namespace together; answers with NDJSON, of which the line {\"mine\": true} says that it has come; it lasts until the client goes, and others who ask for it wait", []string{ns}, false, takeTurn},
 		{"GET", "/v1/node", "what this node is and how it does", nil, false, getNode},
 
 		{"GET", "/v1/functions", "list functions by name", []string{ns, "after", "limit"}, false, listFunctions},

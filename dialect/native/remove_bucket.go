@@ -5,10 +5,7 @@ func removeBucket(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.unused(c, "bucket", ref); err != nil {
-		return err
-	}
-	if err := s.Data.Buckets.RemoveBucket(c.r.Context(), ref); err != nil {
+	if err := s.removeUnused(c, "bucket", ref, s.Data.Buckets.RemoveBucket); err != nil {
 		return err
 	}
 	return c.done()

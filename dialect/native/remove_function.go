@@ -7,10 +7,7 @@ func removeFunction(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.unused(c, "function", ref); err != nil {
-		return err
-	}
-	if err := s.Registry.Remove(c.r.Context(), ref); err != nil {
+	if err := s.removeUnused(c, "function", ref, s.Registry.Remove); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)

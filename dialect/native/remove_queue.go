@@ -5,10 +5,7 @@ func removeQueue(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.unused(c, "queue", ref); err != nil {
-		return err
-	}
-	if err := s.Data.Queues.Remove(c.r.Context(), ref); err != nil {
+	if err := s.removeUnused(c, "queue", ref, s.Data.Queues.Remove); err != nil {
 		return err
 	}
 	return c.done()

@@ -5,10 +5,7 @@ func removeStream(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.unused(c, "stream", ref); err != nil {
-		return err
-	}
-	if err := s.Data.Streams.Remove(c.r.Context(), ref); err != nil {
+	if err := s.removeUnused(c, "stream", ref, s.Data.Streams.Remove); err != nil {
 		return err
 	}
 	return c.done()

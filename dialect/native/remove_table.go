@@ -5,10 +5,7 @@ func removeTable(s *server, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.unused(c, "table", ref); err != nil {
-		return err
-	}
-	if err := s.Data.Tables.RemoveTable(c.r.Context(), ref); err != nil {
+	if err := s.removeUnused(c, "table", ref, s.Data.Tables.RemoveTable); err != nil {
 		return err
 	}
 	return c.done()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -168,11 +169,15 @@ func (c *compiler) run(code []byte) error {
 		return errors.New("compile module: the server is stopping")
 	case exit.UserTime()+exit.SystemTime() >= time.Duration(seconds)*time.Second*9/10:
 		return tooCostly(fmt.Sprintf("%v of processor time", c.time))
-	case exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL || bytes.Contains(said.kept.Bytes(), []byte("memory")):
+	case exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL || outOfMemory.Match(said.kept.Bytes()):
 		return tooCostly(fmt.Sprintf("%d MB of memory", c.memory>>20))
 	}
 	return fmt.Errorf("the compiler ended with %v: %s", exit, cmp.Or(said.kept.String(), "it said nothing"))
 }
+
+// outOfMemory is in what a program says that gets no more of it: in so many
+// words, or where a thread was to have a stack.
+var outOfMemory = regexp.MustCompile("memory|pthread_create failed|failed to create new OS thread")
 
 // head keeps the first of what is written to it.
 type head struct {

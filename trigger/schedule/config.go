@@ -179,14 +179,14 @@ func sundays(s string) string {
 		every, err := strconv.Atoi(cmp.Or(step, "1"))
 		switch {
 		case first < 0 || first > 7 || err != nil || every < 1:
-		case !ranged && first == 7 && step == "":
-			items[i] = "0"
 		case ranged && to == "7":
 			var days []string
 			for day := first; day <= 7; day += every {
 				days = append(days, strconv.Itoa(day%7))
 			}
 			items[i] = strings.Join(days, ",")
+		case first == 7:
+			items[i] = "0" + strings.TrimPrefix(item, from)
 		}
 	}
 	fields[len(fields)-1] = strings.Join(items, ",")
