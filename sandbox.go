@@ -175,4 +175,5 @@ type Answer struct {
 	ContentType string // of Result; "" is JSON
 	Size        int64  // bytes, wherever they went
 	Failure     *Failure
+	Last        bool // the Instance is about to end: it must not be asked again
 }

@@ -83,7 +83,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	a.Run = rouse.Duration(lease.Ran)
 	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()
 	a.Memory = lease.Peak(lease.Ran > longRun)
-	lease.Release(err != nil)
+	lease.Release(err != nil || answer.Last)
 	a.Again = retried(in, a.Status)
 	v.Recorder.Add(a)
 	return a, nil

@@ -212,6 +212,62 @@ func TestDependenciesThatNobodyNeedsAreRemoved(t *testing.T) {
 	}
 }
 
+// Steps go to those who wait, from their own calls: who has left hears nothing.
+func TestStepsGoToThoseWhoWait(t *testing.T) {
+	var b builds
+	say, done := make(chan string), make(chan struct{})
+	build := func(_ context.Context, progress func(string)) error {
+		for step := range say {
+			progress(step)
+		}
+		<-done
+		return nil
+	}
+	var left atomic.Bool
+	heard := make(chan string, 10)
+	ctx, leave := context.WithCancel(t.Context())
+	first, second := make(chan error), make(chan error)
+	go func() {
+		err := b.do(ctx, "k", func(step string) {
+			if left.Load() {
+				t.Error("who has left is told ", step)
+			}
+			heard <- "1 " + step
+		}, build)
+		left.Store(true)
+		first <- err
+	}()
+	say <- "a"
+	if got := <-heard; got != "1 a" {
+		t.Error(got)
+	}
+	go func() {
+		second <- b.do(t.Context(), "k", func(step string) { heard <- "2 " + step }, build)
+	}()
+	for {
+		b.mu.Lock()
+		n := len(b.running["k"].waiting)
+		b.mu.Unlock()
+		if n == 2 {
+			break
+		}
+		runtime.Gosched()
+	}
+	leave()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	say <- "b"
+	if got := <-heard; got != "2 b" {
+		t.Error(got)
+	}
+	close(say)
+	close(done)
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+}
+
 // A build ends when the last who waits for it has left, not when the first has.
 func TestABuildThatNobodyWaitsForIsStopped(t *testing.T) {
 	b := &builder{dir: t.TempDir(), hold: make(chan struct{})}
@@ -230,7 +286,7 @@ func TestABuildThatNobodyWaitsForIsStopped(t *testing.T) {
 		p.builds.mu.Lock()
 		defer p.builds.mu.Unlock()
 		for _, r := range p.builds.running {
-			return r.waiting == n
+			return len(r.waiting) == n
 		}
 		return n == 0
 	}
@@ -280,12 +336,16 @@ func TestDependenciesAreBuiltOnce(t *testing.T) {
 	}
 	all := map[rouse.Digest]string{plain: "plain"}
 	for name, key := range map[string]rouse.Digest{
-		"other":          deps(rouse.Function{}, "main.py", "", "requirements.txt", "requests==3\nflask\n"),
-		"other python":   deps(rouse.Function{Runtime: "python3.9"}, "main.py", "", "requirements.txt", "requests==2\nflask\n"),
-		"local":          deps(rouse.Function{}, "main.py", "", "requirements.txt", "-r more.txt", "more.txt", "flask"),
-		"local, changed": deps(rouse.Function{}, "main.py", "", "requirements.txt", "-r more.txt", "more.txt", "django"),
-		"node":           deps(rouse.Function{}, "index.js", "", "package.json", `{"dependencies":{"a":"1","b":"2"}}`),
-		"node, locked":   deps(rouse.Function{}, "index.js", "", "package.json", `{"dependencies":{"a":"1","b":"2"}}`, "package-lock.json", "{}"),
+		"other":           deps(rouse.Function{}, "main.py", "", "requirements.txt", "requests==3\nflask\n"),
+		"other python":    deps(rouse.Function{Runtime: "python3.9"}, "main.py", "", "requirements.txt", "requests==2\nflask\n"),
+		"local":           deps(rouse.Function{}, "main.py", "", "requirements.txt", "-r more.txt", "more.txt", "flask"),
+		"local, changed":  deps(rouse.Function{}, "main.py", "", "requirements.txt", "-r more.txt", "more.txt", "django"),
+		"folder":          deps(rouse.Function{}, "main.py", "", "requirements.txt", "lib/", "lib/setup.py", "1"),
+		"folder, changed": deps(rouse.Function{}, "main.py", "", "requirements.txt", "lib/", "lib/setup.py", "2"),
+		"workspace":       deps(rouse.Function{}, "index.js", "", "package.json", `{"workspaces":["lib"]}`, "lib/package.json", "{}"),
+		"workspace 2":     deps(rouse.Function{}, "index.js", "", "package.json", `{"workspaces":["lib"]}`, "lib/package.json", "{ }"),
+		"node":            deps(rouse.Function{}, "index.js", "", "package.json", `{"dependencies":{"a":"1","b":"2"}}`),
+		"node, locked":    deps(rouse.Function{}, "index.js", "", "package.json", `{"dependencies":{"a":"1","b":"2"}}`, "package-lock.json", "{}"),
 	} {
 		if key == "" || all[key] != "" {
 			t.Errorf("%s: key %q is that of %q", name, key, all[key])

@@ -21,7 +21,7 @@ const maxLock = 16 << 20
 
 // local matches what names files of the bundle itself, and npm's scripts, which
 // may: their content decides, too, what is built.
-var local = regexp.MustCompile(`(?m)^\s*(-r|-c|-e|--requirement|--constraint|--editable|\.|/)|file:|link:|workspace:|"(preinstall|install|postinstall|prepublish|preprepare|prepare|postprepare)":`)
+var local = regexp.MustCompile(`(?m)^\s*(-r|-c|-e|--requirement|--constraint|--editable|\.|/)|file:|link:|workspace:|"workspaces":|"(preinstall|install|postinstall|prepublish|preprepare|prepare|postprepare)":`)
 
 // locks are the files that pin what package.json asks for.
 var locks = []string{"package-lock.json", "npm-shrinkwrap.json"}
@@ -42,11 +42,11 @@ func (d *deploy) dependencies(ctx context.Context) error {
 	}
 	d.progress("building dependencies")
 	spec := BuildSpec{Runtime: d.runtime, Family: d.runtime.Family, Code: d.dir, Own: own, Key: key}
-	err = d.builds.do(ctx, key, func(ctx context.Context) error {
+	err = d.builds.do(ctx, key, d.progress, func(ctx context.Context, progress func(string)) error {
 		if _, ok := d.cfg.Builder.Dir(key); ok {
 			return nil // built since we looked
 		}
-		return d.cfg.Builder.Build(ctx, spec, d.progress)
+		return d.cfg.Builder.Build(ctx, spec, progress)
 	})
 	if err != nil {
 		return err
@@ -66,20 +66,22 @@ type builds struct {
 }
 
 type build struct {
-	waiting int // guarded by builds.mu
+	waiting map[chan string]struct{} // guarded by builds.mu; where those who wait hear of its steps
 	stop    context.CancelFunc
 	done    chan struct{}
 	err     error // once done
 }
 
 // do has f run once for all who ask for the same key meanwhile. It goes on where
-// the first of them leaves, and is stopped when all have left.
-func (b *builds) do(ctx context.Context, key rouse.Digest, f func(context.Context) error) error {
+// the first of them leaves, and is stopped when all have left. Its steps go to
+// the progress of each, which is called from do alone; who is slow misses some.
+func (b *builds) do(ctx context.Context, key rouse.Digest, progress func(string), f func(ctx context.Context, progress func(string)) error) error {
+	heard := make(chan string, 256)
 	b.mu.Lock()
 	r := b.running[key]
 	if r == nil {
 		run, stop := context.WithCancel(context.WithoutCancel(ctx))
-		r = &build{stop: stop, done: make(chan struct{})}
+		r = &build{waiting: map[chan string]struct{}{}, stop: stop, done: make(chan struct{})}
 		if b.running == nil {
 			b.running = map[rouse.Digest]*build{}
 		}
@@ -87,29 +89,47 @@ func (b *builds) do(ctx context.Context, key rouse.Digest, f func(context.Contex
 		go func() {
 			defer close(r.done)
 			defer stop()
-			r.err = f(run)
-			b.leave(key, r, true)
+			r.err = f(run, func(step string) { b.tell(r, step) })
+			b.leave(key, r, nil)
 		}()
 	}
-	r.waiting++
+	r.waiting[heard] = struct{}{}
 	b.mu.Unlock()
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		b.leave(key, r, false)
-		return ctx.Err()
+	for {
+		select {
+		case step := <-heard:
+			progress(step)
+		case <-r.done:
+			for len(heard) > 0 {
+				progress(<-heard)
+			}
+			return r.err
+		case <-ctx.Done():
+			b.leave(key, r, heard)
+			return ctx.Err()
+		}
 	}
 }
 
-// leave forgets a build that is done, or that nobody waits for any more.
-func (b *builds) leave(key rouse.Digest, r *build, done bool) {
+// tell hands a step to all who wait.
+func (b *builds) tell(r *build, step string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !done {
-		r.waiting--
+	for heard := range r.waiting {
+		select {
+		case heard <- step:
+		default:
+		}
 	}
-	if (done || r.waiting == 0) && b.running[key] == r {
+}
+
+// leave forgets who leaves, where that is somebody, and a build that is done or
+// that nobody waits for any more.
+func (b *builds) leave(key rouse.Digest, r *build, who chan string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(r.waiting, who)
+	if (who == nil || len(r.waiting) == 0) && b.running[key] == r {
 		delete(b.running, key)
 		r.stop()
 	}
@@ -166,9 +186,18 @@ func (d *deploy) requirements() (string, error) {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			b.WriteString(line + "\n")
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+			continue
+		case strings.HasPrefix(line, "-e") || strings.HasPrefix(line, "--editable"):
+			return "", d.refuse("requirements.txt: %s: what is installed is kept apart from the code and can't be edited there; write the path alone", line)
+		case filepath.IsLocal(line) && !strings.HasPrefix(line, "."): // a folder or a file of the bundle, if there is one
+			if _, err := os.Stat(filepath.Join(d.dir, line)); err == nil {
+				line = "./" + line
+			}
 		}
+		b.WriteString(line + "\n")
 	}
 	return b.String(), nil
 }
@@ -190,7 +219,7 @@ func (d *deploy) packages() (string, error) {
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return "", d.refuse("package.json: %w", err)
 	}
-	if len(m.Dependencies)+len(m.OptionalDependencies) == 0 {
+	if len(m.Dependencies)+len(m.OptionalDependencies) == 0 && all["workspaces"] == nil {
 		return "", nil
 	}
 	asked := map[string]any{}

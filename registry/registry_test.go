@@ -217,6 +217,7 @@ func TestDeployRefuses(t *testing.T) {
 		"no builder":        {rouse.Function{}, []string{"main.py", "", "requirements.txt", "requests"}, rouse.Invalid, "builds no dependencies"},
 		"bad package.json":  {rouse.Function{}, []string{"index.js", "", "package.json", "{"}, rouse.Invalid, "package.json is not JSON"},
 		"odd package.json":  {rouse.Function{}, []string{"index.js", "", "package.json", `{"dependencies":3}`}, rouse.Invalid, "package.json"},
+		"editable":          {rouse.Function{}, []string{"main.py", "", "requirements.txt", "-e ./lib\n"}, rouse.Invalid, "write the path alone"},
 		"requirements' dir": {rouse.Function{}, []string{"main.py", "", "requirements.txt/x", ""}, rouse.Invalid, "must be a file"},
 	} {
 		t.Run(name, func(t *testing.T) {

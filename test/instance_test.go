@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/rouse-run/rouse"
@@ -15,10 +16,12 @@ import (
 func TestAnEarlierLackOfMemoryIsNoReason(t *testing.T) {
 	s := start(t, "")
 	s.python("f", `
-import subprocess, sys
+import os, subprocess, sys
 def main(event):
     if event == "child":
         return subprocess.run([sys.executable, "-c", "a = []\nwhile 1: a.append(bytearray(10**7))"]).returncode
+    if event == "exit":
+        os._exit(3)
     raise ValueError("ordinary")
 `, wire.Options{Limits: rouse.Limits{Memory: 64 << 20, Max: 1}})
 	if a := s.call("f", "x"); a.Status != rouse.StatusFailed {
@@ -30,6 +33,28 @@ def main(event):
 	for range 2 {
 		if a := s.call("f", "x"); a.Status != rouse.StatusFailed || a.Cold {
 			t.Errorf("%+v", a)
+		}
+	}
+	if a := s.call("f", "exit"); a.Status != rouse.StatusCrashed || a.Failure == nil || !strings.Contains(a.Failure.Message, "code 3") {
+		t.Errorf("%+v %+v", a, a.Failure)
+	}
+}
+
+// A lost promise ends its own call, and no other.
+func TestALostPromiseEndsOneCall(t *testing.T) {
+	s := start(t, "")
+	s.deploy("f", wire.Options{}, map[string]string{"index.js": `
+exports.main = async event => {
+  if (event === 'ok') return 'ok'
+  Promise.reject(new Error('lost'))
+  await new Promise(resolve => setTimeout(resolve, 50))
+}`})
+	for range 8 {
+		if a := s.call("f", "reject"); a.Status != rouse.StatusFailed || a.Failure.Message != "lost" {
+			t.Errorf("%+v %+v", a, a.Failure)
+		}
+		if a := s.call("f", "ok"); a.Status != rouse.StatusAnswered {
+			t.Errorf("the next call: %+v %+v", a, a.Failure)
 		}
 	}
 }

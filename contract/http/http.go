@@ -92,14 +92,15 @@ func eager(c net.Conn) net.Conn {
 	return &eagerConn{tcp, raw}
 }
 
+// An eagerConn has no way to write but Write.
 type eagerConn struct {
-	*net.TCPConn
+	net.Conn
 	raw syscall.RawConn
 }
 
 // Write implements net.Conn. The kernel forgets the option when it sends.
 func (c *eagerConn) Write(p []byte) (int, error) {
-	n, err := c.TCPConn.Write(p)
+	n, err := c.Conn.Write(p)
 	_ = c.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
 	return n, err
 }

@@ -143,10 +143,14 @@ func (c *collector) take(f frame.Frame) (done bool, err error) {
 		c.whole(contentTypes[f.Body[0]], f.Body[1:])
 		return true, nil
 	case frame.Failure:
-		c.answer.Status, c.answer.Failure = rouse.StatusFailed, &rouse.Failure{}
-		if err := json.Unmarshal(f.Body, c.answer.Failure); err != nil {
+		var said struct {
+			rouse.Failure
+			Last bool `json:"last"`
+		}
+		if err := json.Unmarshal(f.Body, &said); err != nil {
 			return false, err
 		}
+		c.answer.Status, c.answer.Failure, c.answer.Last = rouse.StatusFailed, &said.Failure, said.Last
 		return true, nil
 	case frame.Head:
 		status, header, err := parseHead(f.Body)

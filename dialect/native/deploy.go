@@ -37,7 +37,7 @@ func deploy(s *server, c *call) error {
 	case !body.begun:
 		return err // the client was never told to go on and send its code
 	case steps.began:
-		e := s.wireError(c, err)
+		e := s.wireError(c, s.brokenOff(c, err))
 		steps.send(wire.DeployEvent{Error: &e})
 	default:
 		s.failEarly(c, err)

@@ -43,6 +43,7 @@ var endStatus = map[rouse.Status]int{
 
 // fail answers with err, or logs it where only the operator may see it.
 func (s *server) fail(c *call, err error) {
+	err = s.brokenOff(c, err)
 	body := wire.ErrorBody{Error: s.wireError(c, err), Activation: c.w.Header().Get(wire.HeaderActivation)}
 	if r, ok := errors.AsType[*data.Refused](err); ok {
 		for _, w := range r.Writes {
@@ -53,6 +54,16 @@ func (s *server) fail(c *call, err error) {
 		}
 	}
 	c.fail(statusOf(err), body)
+}
+
+// brokenOff returns the error of a call whose context has ended: the client hung
+// up, and reads no answer, or we are to end. Any other is returned as it is.
+func (s *server) brokenOff(c *call, err error) error {
+	if c.r.Context().Err() == nil || !errors.Is(err, context.Canceled) || rouse.KindOf(err) != rouse.Internal {
+		return err
+	}
+	s.Log.Debug("a call was broken off", "method", c.r.Method, "path", c.r.URL.Path, "err", err)
+	return rouse.Errorf(rouse.Unavailable, "answer", "", "the server is stopping; try again")
 }
 
 // statusOf is kindStatus, but for what HTTP has statuses of its own (RFC 9110,
@@ -87,12 +98,7 @@ func (s *server) wireError(c *call, err error) wire.Error {
 		return wire.Error{Kind: e.Kind.String(), Op: e.Op, On: e.On, Message: e.Err.Error()}
 	}
 	id := errorID()
-	if errors.Is(err, context.Canceled) && c.r.Context().Err() != nil {
-		// The client hung up: nobody's fault, and nobody is left to read this.
-		s.Log.Debug("client gone", "method", c.r.Method, "path", c.r.URL.Path)
-	} else {
-		s.Log.Error("internal error", "id", id, "method", c.r.Method, "path", c.r.URL.Path, "err", err)
-	}
+	s.Log.Error("internal error", "id", id, "method", c.r.Method, "path", c.r.URL.Path, "err", err)
 	return wire.Error{Kind: rouse.Internal.String(), Message: "internal error", ID: id}
 }
 

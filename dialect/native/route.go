@@ -131,7 +131,9 @@ func (c *routed) requestHeader() map[string][]string {
 	h := c.r.Header
 	for _, list := range h["Connection"] {
 		for k := range strings.SplitSeq(list, ",") {
-			delete(h, http.CanonicalHeaderKey(strings.TrimSpace(k)))
+			if k = http.CanonicalHeaderKey(strings.TrimSpace(k)); !ours(k) {
+				delete(h, k)
+			}
 		}
 	}
 	for k := range h {
@@ -144,8 +146,9 @@ func (c *routed) requestHeader() map[string][]string {
 }
 
 // ours reports whether a header in canonical form is one by which the platform
-// tells functions, and callers, something.
-func ours(k string) bool { return strings.HasPrefix(k, "Rouse-") }
+// tells functions, and callers, something; or looks so where "_" is a "-", as in
+// the environment of a program.
+func ours(k string) bool { return strings.HasPrefix(k, "Rouse-") || strings.HasPrefix(k, "Rouse_") }
 
 // hopByHop reports whether a header in canonical form concerns one connection
 // only (RFC 9110, section 7.6.1).

@@ -54,9 +54,10 @@ func TestPackagesOfTheCodeItself(t *testing.T) {
 		runtime    string
 		files, use map[string]string
 	}{
-		"pip":           {"python3", map[string]string{"requirements.txt": "-r more.txt\nsix==1.16.0\n", "more.txt": "./lib\n"}, map[string]string{"main.py": "import mylib, six\ndef main(): return mylib.mine\n"}},
-		"npm":           {"nodejs", map[string]string{"package.json": `{"dependencies":{"mylib":"file:./lib"}}`, "lib/package.json": `{"name":"mylib","version":"1.0.0"}`, "lib/index.js": "exports.mine = 'local'"}, map[string]string{"main.js": "exports.main = () => require('mylib').mine"}},
-		"npm, a script": {"nodejs", map[string]string{"package.json": `{"dependencies":{"is-number":"7.0.0"},"scripts":{"postinstall":"sh ./p.sh"}}`, "p.sh": "echo \"module.exports = 'local'\" > node_modules/is-number/made.js"}, map[string]string{"main.js": "exports.main = () => require('is-number/made')"}},
+		"pip":             {"python3", map[string]string{"requirements.txt": "-r more.txt\nsix==1.16.0\n", "more.txt": "./lib\n"}, map[string]string{"main.py": "import mylib, six\ndef main(): return mylib.mine\n"}},
+		"npm":             {"nodejs", map[string]string{"package.json": `{"dependencies":{"mylib":"file:./lib"}}`, "lib/package.json": `{"name":"mylib","version":"1.0.0"}`, "lib/index.js": "exports.mine = 'local'"}, map[string]string{"main.js": "exports.main = () => require('mylib').mine"}},
+		"npm, workspaces": {"nodejs", map[string]string{"package.json": `{"name":"all","workspaces":["lib"]}`, "lib/package.json": `{"name":"mylib","version":"1.0.0"}`, "lib/index.js": "exports.mine = 'local'"}, map[string]string{"main.js": "exports.main = () => require('mylib').mine"}},
+		"npm, a script":   {"nodejs", map[string]string{"package.json": `{"dependencies":{"is-number":"7.0.0"},"scripts":{"postinstall":"sh ./p.sh"}}`, "p.sh": "echo \"module.exports = 'local'\" > node_modules/is-number/made.js"}, map[string]string{"main.js": "exports.main = () => require('is-number/made')"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			if c.runtime == "python3" {
@@ -89,10 +90,11 @@ func TestAnInstallationHasABound(t *testing.T) {
 	d.MaxDeps = 64 << 20
 	defer func() { d.MaxDeps = 0 }()
 	for what, script := range map[string]string{
-		"writes":    "head -c 500000000 /dev/zero > /out/x",
-		"ends soon": "head -c 100000000 /dev/zero > /out/x; sync",
-		"many":      "for i in 1 2 3 4 5 6 7 8 9; do head -c 10000000 /dev/zero > /out/$i; done; sleep 60",
-		"allocates": "fallocate -l 500M /out/x && exit 0; head -c 100000000 /dev/zero > /out/x; sleep 60",
+		"writes":     "head -c 500000000 /dev/zero > /out/x",
+		"ends soon":  "head -c 100000000 /dev/zero > /out/x; sync",
+		"many":       "for i in 1 2 3 4 5 6 7 8 9; do head -c 10000000 /dev/zero > /out/$i; done; sleep 60",
+		"many names": "mkdir /out/e; cd /out/e; seq 30000 | xargs touch",
+		"allocates":  "fallocate -l 500M /out/x && exit 0; head -c 100000000 /dev/zero > /out/x; sleep 60",
 	} {
 		files := map[string]string{"package.json": `{"dependencies":{"is-number":"7.0.0"},"scripts":{"postinstall":"` + script + `"}}`}
 		err := d.Install(t.Context(), process.Installation{Runtime: "nodejs", Code: code(t, files), Out: t.TempDir()})

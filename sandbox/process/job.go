@@ -72,7 +72,8 @@ func (d *Driver) work(ctx context.Context, j job, progress func(string)) (*trans
 	if err := r.start(stage.Start{Args: j.args, Env: j.env, Dir: "/out", Tmp: jobTmp, Mounts: []string{"/fn"}, Filter: jobFilter()}, []int{fd}); err != nil {
 		return nil, nil, err
 	}
-	if err := j.wait(ctx, r, d.room(j.out)); err != nil {
+	most, disk := d.room(j.out)
+	if err := j.wait(ctx, r, most, disk); err != nil {
 		return nil, nil, rouse.Errorf(rouse.Invalid, j.what, "", "%w; last it said: %s", err, said.tail())
 	}
 	r.stdout.drain()
@@ -84,22 +85,31 @@ func (d *Driver) work(ctx context.Context, j job, progress func(string)) (*trans
 	return said, nil, nil
 }
 
-// room is how many bytes a job may leave in the folder out: never so many that
-// the disk is full.
-func (d *Driver) room(out string) int64 {
-	most := d.MaxDeps
+// room is how many bytes a job may leave in the folder out, and what the disk was
+// like before.
+func (d *Driver) room(out string) (most int64, disk unix.Statfs_t) {
+	most = d.MaxDeps
 	if most == 0 {
 		most = jobDisk
 	}
-	var disk unix.Statfs_t
 	if err := unix.Statfs(out, &disk); err == nil {
 		most = min(most, int64(disk.Bavail)*disk.Bsize/2)
 	}
-	return most
+	return most, disk
+}
+
+// filling reports whether three quarters of the room that a disk had are gone,
+// whoever took them: a file without a name is in no folder.
+func (j job) filling(before unix.Statfs_t) bool {
+	var now unix.Statfs_t
+	if err := unix.Statfs(j.out, &now); err != nil {
+		return false
+	}
+	return now.Bavail < before.Bavail/4 || now.Ffree < before.Ffree/4
 }
 
 // wait waits for the end of a job that may leave so many bytes.
-func (j job) wait(ctx context.Context, r *room, most int64) error {
+func (j job) wait(ctx context.Context, r *room, most int64, disk unix.Statfs_t) error {
 	ctx, cancel := context.WithTimeout(ctx, j.limit)
 	defer cancel()
 	const often = 200 * time.Millisecond
@@ -121,6 +131,9 @@ func (j job) wait(ctx context.Context, r *room, most int64) error {
 		if n := used(j.out); n > most {
 			return fmt.Errorf("it takes more than %d MB of disk", most>>20)
 		}
+		if j.filling(disk) {
+			return errors.New("the disk is filling up")
+		}
 		if ended {
 			return nil
 		}
@@ -136,7 +149,7 @@ func used(dir string) (n int64) {
 		}
 		if info, err := e.Info(); err == nil {
 			if s, ok := info.Sys().(*syscall.Stat_t); ok {
-				n += s.Blocks * 512
+				n += max(s.Blocks*512, 4096) // an empty file takes a place as well
 			}
 		}
 		return nil

@@ -215,10 +215,46 @@ exports.main = event => {
 		if a.Status != rouse.StatusFailed || !strings.HasPrefix(a.Failure.Type+": "+a.Failure.Message, want) {
 			t.Errorf("%s: %v %+v", event, a.Status, a.Failure)
 		}
+		if !a.Last {
+			t.Errorf("%s: the instance may be used again", event)
+		}
 		if event != "never" && !strings.Contains(a.Failure.Stack, "/fn/main.js:") {
 			t.Errorf("%s: %s", event, a.Failure.Stack)
 		}
 		<-h.sandbox.Done() // such an instance is not used again
+	}
+}
+
+// All calls that are open in an instance are told what ends it.
+func TestACrowdOfNodeIsToldWhy(t *testing.T) { each(t, testACrowdOfNodeIsToldWhy) }
+
+func testACrowdOfNodeIsToldWhy(t *testing.T, d *process.Driver) {
+	h := boot(t, d, rouse.Function{Runtime: "nodejs", Handler: "main.main", Limits: rouse.Limits{Concurrency: 3}}, map[string]string{"main.js": `
+let open = 0
+exports.main = () => { if (++open === 3) Promise.reject(new TypeError('mine')); return new Promise(resolve => setTimeout(resolve, 10000)) }`})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			a, err := h.Answer(context.Background(), rouse.Invocation{ID: "id"})
+			if err != nil || a.Status != rouse.StatusFailed || a.Failure.Message != "mine" || !a.Last {
+				t.Errorf("%v %+v %+v", err, a, a.Failure)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// What an exception says is told, however long.
+func TestALongFailure(t *testing.T) {
+	for runtime, files := range map[string]map[string]string{
+		"python3": {"main.py": "def main(event): raise ValueError('x' * 10_000_000)\n"},
+		"nodejs":  {"main.js": "exports.main = () => { throw new RangeError('x'.repeat(10000000)) }\n"},
+	} {
+		h := boot(t, drivers[process.Namespaces], rouse.Function{Runtime: runtime, Handler: "main.main"}, files)
+		a := h.ask(t, nil)
+		if a.Status != rouse.StatusFailed || !strings.HasSuffix(a.Failure.Type, "Error") || !strings.HasPrefix(a.Failure.Message, "xxx") || len(a.Failure.Message) > 70000 || !strings.Contains(a.Failure.Stack, "main.") {
+			t.Errorf("%s: %v %s, %d bytes, %d of stack", runtime, a.Status, a.Failure.Type, len(a.Failure.Message), len(a.Failure.Stack))
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -150,6 +151,7 @@ type namespaceWalls struct {
 	tier  *namespaces
 	user  int
 	group *cgroup.Group
+	seen  atomic.Int64 // processes killed for want of memory, when that was last asked
 }
 
 func (w *namespaceWalls) cgroup() int { return w.group.FD() }
@@ -160,7 +162,9 @@ func (w *namespaceWalls) limit(_ *room, l rouse.Limits) error { return w.group.S
 
 func (w *namespaceWalls) usage(*room) rouse.Usage {
 	now, peak := w.group.Memory()
-	return rouse.Usage{Memory: now, Peak: peak, CPU: w.group.CPU(), OOM: w.group.OOM()}
+	u := rouse.Usage{Memory: now, Peak: peak, CPU: w.group.CPU(), OOM: w.group.OOM()}
+	w.seen.Store(int64(u.OOM))
+	return u
 }
 
 func (w *namespaceWalls) dial(ctx context.Context, r *room, port int) (net.Conn, error) {
@@ -179,7 +183,12 @@ func (w *namespaceWalls) kill(r *room) {
 	}
 }
 
-func (w *namespaceWalls) clear(*room) bool { return w.group.OOM() > 0 }
+// clear looks at what the kernel did. Who was killed was killed for that; who
+// ended otherwise may have had a child killed long ago.
+func (w *namespaceWalls) clear(r *room) bool {
+	n := int64(w.group.OOM())
+	return n > 0 && (r.exit.Signal == "SIGKILL" || n > w.seen.Load())
+}
 
 func (w *namespaceWalls) free() {
 	w.tier.waiting.Go(func() {

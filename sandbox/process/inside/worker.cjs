@@ -115,11 +115,17 @@ class Context {
 function failure (e) {
   if (e instanceof Error) {
     const stack = String(e.stack || e).split('\n').filter(line => !line.includes(__filename)).join('\n').replaceAll(code + '/', '/fn/')
-    return { type: e.name || 'Error', message: String(e.message), stack }
+    return { type: cut(e.name || 'Error'), message: cut(e.message), stack: cut(stack) }
   }
   let message
   try { message = typeof e === 'string' ? e : JSON.stringify(e) } catch { message = String(e) }
-  return { type: 'Error', message: message === undefined ? String(e) : message, stack: '' }
+  return { type: 'Error', message: cut(message === undefined ? e : message), stack: '' }
+}
+
+// cut leaves out the middle of a text that nobody would read.
+function cut (text, most = 1 << 16) {
+  text = String(text)
+  return text.length <= most ? text : text.slice(0, most / 2) + ` ... ${text.length - most} more ... ` + text.slice(-most / 2)
 }
 
 class AnswerTooLarge extends Error {
@@ -165,7 +171,7 @@ class Worker {
     this.start = start
     this.handle = handle
     this.limit = start.answer
-    this.open = null // the event whose promise is waited for, where it is one at a time
+    this.open = new Set() // frames of events whose promises are waited for
   }
 
   parse (body) {
@@ -249,6 +255,12 @@ class Worker {
 
   fail (frame, e) { send('F', frame.sequence, JSON.stringify(failure(e))) }
 
+  // failAll ends the events that are open with the error that ends the process.
+  failAll (e) {
+    for (const frame of this.open) send('F', frame.sequence, JSON.stringify({ ...failure(e), last: true }))
+    this.open.clear()
+  }
+
   serve () {
     for (;;) {
       const frame = readFrame()
@@ -256,9 +268,9 @@ class Worker {
       const promise = this.run(frame)
       if (promise) {
         // The event loop must turn for the promise; it comes back to the pipe after.
-        this.open = frame
+        this.open.add(frame)
         promise.then(() => {
-          this.open = null
+          this.open.delete(frame)
           setImmediate(() => this.serve())
         })
         return
@@ -280,7 +292,11 @@ class Worker {
         if (rest.length < size) return
         const frame = { type: String.fromCharCode(rest[4]), sequence: rest.readUInt32LE(5), body: rest.subarray(9, size) }
         rest = rest.subarray(size)
-        current.run(frame.sequence, () => this.run(frame))
+        const promise = current.run(frame.sequence, () => this.run(frame))
+        if (promise) {
+          this.open.add(frame)
+          promise.then(() => this.open.delete(frame))
+        }
       }
     })
     socket.on('end', () => process.exit(0))
@@ -337,13 +353,13 @@ async function become (start) {
   for (const fault of ['unhandledRejection', 'uncaughtException']) {
     process.on(fault, e => {
       console.error(e)
-      if (worker.open && shim.tellsLost) worker.fail(worker.open, e)
+      if (shim.tellsLost) worker.failAll(e)
       process.exit(1)
     })
   }
   // Nothing is left that could settle it.
   process.on('beforeExit', () => {
-    if (worker.open && shim.tellsLost) worker.fail(worker.open, new NeverSettled())
+    if (shim.tellsLost) worker.failAll(new NeverSettled())
     process.exit(1)
   })
   send('R', 0)

@@ -114,7 +114,14 @@ def failure(e):
         message = text(e)
     except Exception:
         message = repr(e)
-    return {'type': name, 'message': message, 'stack': ''.join(lines).replace(code + '/', '/fn/')}
+    return {'type': name, 'message': cut(message), 'stack': cut(''.join(lines).replace(code + '/', '/fn/'))}
+
+
+def cut(said, most=1 << 16):
+    """Leaves out the middle of a text that nobody would read."""
+    if len(said) <= most:
+        return said
+    return '%s ... %d more ... %s' % (said[:most // 2], len(said) - most, said[-most // 2:])
 
 
 def encode(value, limit):
