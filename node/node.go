@@ -216,7 +216,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		Data: n.services.ports(), Rules: n.rules, Control: n.rules, Routes: routes, Subjects: subjects, Servers: servers(sources)})
 	whisk.Use(openwhisk.Services{Services: s.Services, Compiler: compiler{n.Data, n.processes}, Direct: metrics.around(n.invoker.Direct()), Meta: n.services.meta, Blobs: blobs, Subjects: subjects,
 		Rules: n.rules, Control: s.Control, Streams: n.services.streams})
-	n.handler = doors{native.New(s, native.Config{Log: n.Log, Metrics: metrics.write}), whisk, hops}
+	n.handler = doors{native.New(s, native.Config{Log: n.Log, Metrics: metrics.write, Ready: (&readiness{keys: n.services.ready}).check}), whisk, hops}
 	return n.registry.keepAll(ctx)
 }
 

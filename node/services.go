@@ -63,6 +63,7 @@ func openBlobs(ctx context.Context, c Config, name string) (rouse.Blobs, error) 
 type services struct {
 	meta    *meta.Meta
 	rules   rouse.Keys
+	ready   rouse.Keys
 	inbox   *inbox.Inbox
 	streams *stream.Streams
 	queues  *queue.Queues
@@ -72,7 +73,7 @@ type services struct {
 
 func openServices(ctx context.Context, s store, c Config) (*services, error) {
 	keys := map[string]rouse.Keys{}
-	for _, name := range []string{"meta", "rule", "event", "stream", "queue", "table", "bucket"} {
+	for _, name := range []string{"meta", "rule", "event", "stream", "queue", "table", "bucket", "ready"} {
 		k, err := s.Keys(ctx, name)
 		if err != nil {
 			return nil, err
@@ -86,6 +87,7 @@ func openServices(ctx context.Context, s store, c Config) (*services, error) {
 	}
 	return &services{
 		meta:    meta.New(keys["meta"]),
+		ready:   keys["ready"],
 		rules:   keys["rule"],
 		inbox:   inbox.New(inbox.Config{Keys: keys["event"], Keep: c.KeepEvents, Log: c.Log}),
 		streams: stream.New(stream.Config{Keys: keys["stream"], Log: c.Log}),
