@@ -2,6 +2,7 @@ package rouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -157,6 +158,10 @@ type Handler interface {
 	// logged goes to log.
 	Handle(ctx context.Context, f Function, in Invocation, log func(Line)) (Answer, error)
 }
+
+// ErrNotBegun is the error of an Instance that ended before its code had read the
+// event: another may get it.
+var ErrNotBegun = errors.New("the instance ended before it had read the event")
 
 // An Instance is one live copy of a Function. It answers as many Events at
 // once as Limits.Concurrency says.

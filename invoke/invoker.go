@@ -66,10 +66,27 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	if h := v.Handlers[f.Contract]; h != nil {
 		return v.handle(ctx, h, f, in, a)
 	}
-	lease, err := v.Pool.Lease(ctx, f, in.ID)
-	if err != nil {
-		return v.unleased(ctx, in, a, err)
+	for tries := 1; ; tries++ {
+		lease, err := v.Pool.Lease(ctx, f, in.ID)
+		if err != nil {
+			return v.unleased(ctx, in, a, err)
+		}
+		if again := v.run(ctx, f, in, &a, lease, tries < tryInstances); !again {
+			break
+		}
 	}
+	a.Again = retried(in, a.Status)
+	v.Recorder.Add(a)
+	return a, nil
+}
+
+// tryInstances is how many instances get an event, one after the other, of which
+// each ended before it had read it.
+const tryInstances = 3
+
+// run runs one invocation in a leased instance. With again, one that the code has
+// not begun is left to another.
+func (v *Invoker) run(ctx context.Context, f rouse.Function, in rouse.Invocation, a *rouse.Activation, lease *pool.Lease, again bool) bool {
 	a.Cold, a.Queued, a.Init = lease.Cold, rouse.Duration(lease.Queued), rouse.Duration(lease.Init)
 	limit := time.Duration(f.Limits.Timeout)
 	began := a.Started // nothing came between
@@ -79,14 +96,16 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 	running := newDeadline(ctx, began.Add(limit))
 	answer, err := lease.Answer(running, in, began)
 	running.close()
-	v.conclude(&a, answer, err, limit, lease.OutOfMemory)
+	if again && errors.Is(err, rouse.ErrNotBegun) {
+		lease.Release(true)
+		return true
+	}
+	v.conclude(a, answer, err, limit, lease.OutOfMemory)
 	a.Run = rouse.Duration(lease.Ran)
 	a.GBSeconds = float64(f.Limits.Memory) / (1 << 30) * (lease.Ran + lease.Init).Seconds()
 	a.Memory = lease.Peak(lease.Ran > longRun)
 	lease.Release(err != nil || answer.Last)
-	a.Again = retried(in, a.Status)
-	v.Recorder.Add(a)
-	return a, nil
+	return false
 }
 
 // Direct returns an Invoker that runs a function's own code, also where a
@@ -140,6 +159,9 @@ func (v *Invoker) conclude(a *rouse.Activation, answer rouse.Answer, err error, 
 	case errors.Is(err, context.Canceled):
 		a.Status = rouse.StatusFailed
 		a.Failure = &rouse.Failure{Type: "Canceled", Message: "the caller went away while the answer was being sent"}
+	case errors.Is(err, rouse.ErrNotBegun):
+		a.Status = rouse.StatusCrashed
+		a.Failure = &rouse.Failure{Type: "Crashed", Message: "the function's processes ended, one after the other, before they had read the event"}
 	case refused(err):
 		a.Status = rouse.StatusRefused
 		a.Failure = &rouse.Failure{Type: rouse.KindOf(err).String(), Message: err.Error()}

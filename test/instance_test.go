@@ -59,6 +59,17 @@ exports.main = async event => {
 	}
 }
 
+// An event that an instance has not read, because its code ended, goes to another.
+func TestAnEventThatNobodyReadGoesToAnother(t *testing.T) {
+	s := start(t, "")
+	s.deploy("f", wire.Options{}, map[string]string{"index.js": "exports.main = async () => { setImmediate(() => { Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); process.exit(7) }); return 'bye' }\n"})
+	for range 6 {
+		if a := s.call("f", nil); a.Status != rouse.StatusAnswered {
+			t.Errorf("%+v %+v", a, a.Failure)
+		}
+	}
+}
+
 // Whoever leaves before an instance is free leaves a record.
 func TestACallerWhoLeavesIsRecorded(t *testing.T) {
 	s := start(t, "")

@@ -75,6 +75,15 @@ type deadliner interface {
 	SetReadDeadline(time.Time) error
 }
 
+// unread is how many bytes of those written to the worker nobody has read, as far
+// as that is known.
+func (w *worker) unread() int {
+	if c, ok := w.conn.(interface{ Unread() int }); ok {
+		return c.Unread()
+	}
+	return 0
+}
+
 // A worker is the process inside, and the frames to and from it.
 type worker struct {
 	function rouse.Function
@@ -145,8 +154,8 @@ type outgoing struct {
 
 var outgoings = sync.Pool{New: func() any { return &outgoing{make([]byte, 0, 1<<10), make([]byte, 0, 4<<10)} }}
 
-// send writes one event.
-func (w *worker) send(ctx context.Context, sequence uint32, in *rouse.Invocation) error {
+// send writes one event, in so many bytes.
+func (w *worker) send(ctx context.Context, sequence uint32, in *rouse.Invocation) (size int, err error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(24 * time.Hour)
@@ -160,11 +169,12 @@ func (w *worker) send(ctx context.Context, sequence uint32, in *rouse.Invocation
 		o.request = append(appendString(append(o.request, `{"contentType":`...), in.Event.ContentType), '}')
 	}
 	o.frame = frame.AppendEvent(o.frame[:0], sequence, float64(deadline.UnixMicro())/1e3, in.ID, o.request, in.Event.Data)
-	_, err := w.conn.Write(o.frame)
+	size = len(o.frame)
+	_, err = w.conn.Write(o.frame)
 	if cap(o.request)+cap(o.frame) <= 64<<10 {
 		outgoings.Put(o)
 	}
-	return err
+	return size, err
 }
 
 // isJSON says whether a content type is that of JSON (RFC 6839, section 3.1).

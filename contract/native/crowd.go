@@ -50,7 +50,7 @@ func (c *crowd) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, 
 	sequence := c.sequence
 	c.waiting[sequence] = a
 	// Under the lock, for frames must not mingle. The worker reads at once.
-	err := c.send(ctx, sequence, &in)
+	_, err := c.send(ctx, sequence, &in)
 	c.mu.Unlock()
 	if err != nil {
 		_ = c.sandbox.Close() // the reader sees the end, and tells all

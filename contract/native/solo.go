@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -30,7 +31,11 @@ func (s *solo) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, e
 		stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
-	if err := s.send(ctx, s.sequence, &in); err != nil {
+	size, err := s.send(ctx, s.sequence, &in)
+	if isBrokenPipe(err) {
+		return rouse.Answer{}, rouse.ErrNotBegun // nobody has all of it
+	}
+	if err != nil {
 		return s.broken(err), nil
 	}
 	c := collector{in: in, limit: s.function.Limits.Answer, header: s.header}
@@ -42,6 +47,8 @@ func (s *solo) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, e
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.until = s.readUntil(ctx, time.Time{}) // it was that of an earlier event
 			continue
+		case errors.Is(err, io.EOF) && s.unread() >= size:
+			return rouse.Answer{}, rouse.ErrNotBegun
 		case err != nil:
 			return s.broken(err), nil
 		}

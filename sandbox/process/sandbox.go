@@ -205,6 +205,20 @@ func (d duplex) Close() error { return errors.Join(d.in.Close(), d.out.Close()) 
 // SetReadDeadline bounds reading, as net.Conn's does.
 func (d duplex) SetReadDeadline(t time.Time) error { return d.out.SetReadDeadline(t) }
 
+// Unread returns how many bytes of those written nobody has read, also once the
+// worker is gone.
+func (d duplex) Unread() (n int) {
+	conn, err := d.in.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = conn.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Conn implements rouse.Sandbox.
 func (s *sandbox) Conn() io.ReadWriteCloser {
 	if s.mode != rouse.ModeWorker {
