@@ -51,6 +51,7 @@ type Entry struct {
 	Sequence uint64 // from 1; larger is later
 	Key      string // those of one key are in one shard
 	Event    rouse.Event
+	Stored   time.Time // when it came in, where Event.Time is what its sender says; zero is Event.Time
 	Due      time.Time // when it happens, where that is perhaps to come; zero is before now
 }
 

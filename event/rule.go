@@ -79,7 +79,7 @@ type Batch struct {
 // Retry says how often a delivery is tried.
 type Retry struct {
 	rouse.Retry
-	Age rouse.Duration `json:"age,omitempty"` // of an Event, from which on it is given up; 0 is any
+	Age rouse.Duration `json:"age,omitempty"` // of an Event since it came in, from which on it is given up; 0 is any
 }
 
 // A Status says how a Rule does.
@@ -113,8 +113,8 @@ type Rules interface {
 // A Replay delivers Events that came in before once more.
 type Replay struct {
 	Rule     rouse.Ref // of which
-	Since    time.Time
-	Until    time.Time // zero is now
+	Since    time.Time // when what is replayed came in
+	Until    time.Time // and before when; zero is now
 	Function string    // instead of the Rule's own Target; "" is that
 	Version  string    // of Function, or of the Rule's own
 	Rate     float64   // deliveries a second; 0 is 50
@@ -124,6 +124,7 @@ type Replay struct {
 type Control interface {
 	Emitter
 	Viewer
+	Reviver
 
 	// Status says how a Rule does. Errors: NotFound.
 	Status(ctx context.Context, r rouse.Ref) (Status, error)
@@ -132,6 +133,15 @@ type Control interface {
 	Pause(ctx context.Context, r rouse.Ref, why string) error
 	Resume(ctx context.Context, r rouse.Ref) error
 
+	// RemoveUnused calls remove, which removes a thing of a kind, such as "queue",
+	// where no Rule listens to it or delivers to it; none comes to do so meanwhile.
+	// Errors: Conflict, remove's.
+	RemoveUnused(ctx context.Context, kind string, r rouse.Ref, remove func(context.Context) error) error
+}
+
+// A Reviver delivers again what was given up, and what was delivered before. All
+// methods may be called concurrently.
+type Reviver interface {
 	// Dead lists what a Rule without a DeadLetter has given up, and what the fuse
 	// has parked, oldest first after an ID. Redrive delivers it again, all where ids
 	// is empty, and says how many; hops begin anew.
@@ -141,11 +151,6 @@ type Control interface {
 	// Replay queues what matched a Rule once more, marked as replayed, and says
 	// how many. Errors: NotFound, Invalid.
 	Replay(ctx context.Context, p Replay) (int, error)
-
-	// RemoveUnused calls remove, which removes a thing of a kind, such as "queue",
-	// where no Rule listens to it or delivers to it; none comes to do so meanwhile.
-	// Errors: Conflict, remove's.
-	RemoveUnused(ctx context.Context, kind string, r rouse.Ref, remove func(context.Context) error) error
 }
 
 // A Viewer lets people see what there is, and what there would be. All methods

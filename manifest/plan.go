@@ -227,7 +227,7 @@ func (p *planner) check(prune bool) error {
 		case got.Error != nil:
 			err := refusal(ch, *got.Error)
 			if ch.Set == nil && rouse.KindOf(err) == rouse.Conflict {
-				err = fmt.Errorf("%w, or put %s into the manifest, under %ss:", err, ch.Name, ch.Kind)
+				err = fmt.Errorf("%w, or put %s under %ss: in the manifest", err, ch.Name, ch.Kind)
 			}
 			refused = append(refused, err)
 		case ch.Set != nil:

@@ -95,10 +95,14 @@ func (t *tx) wake(s source, n int) {
 	t.wakes[s] += n
 }
 
+// unread reports whether a read failed, as opposed to one that found what it could
+// beside something that is damaged.
+func unread(err error) bool { return err != nil && rouse.KindOf(err) != rouse.Internal }
+
 // get reads; what is damaged is logged, and nil.
 func (t *tx) get(keys ...[]byte) ([][]byte, error) {
 	values, err := t.w.Get(keys...)
-	if len(values) != len(keys) {
+	if len(values) != len(keys) || unread(err) {
 		return nil, err
 	}
 	if err != nil {
@@ -113,7 +117,7 @@ func (t *tx) scan(s rouse.Span) ([]rouse.Pair, error) { return t.queues.scan(t.w
 // scan reads; what is damaged is logged, and nil.
 func (q *Queues) scan(r rouse.KeyReader, s rouse.Span) ([]rouse.Pair, error) {
 	pairs, err := r.Scan(s)
-	if len(pairs) == 0 {
+	if len(pairs) == 0 || unread(err) {
 		return nil, err
 	}
 	if err != nil {

@@ -69,7 +69,7 @@ func (b *box) counters() (*slot, error) {
 	}
 	b.slotKey = append(counterPrefix(b.name), h.slot)
 	values, damage := b.w.Get(b.slotKey)
-	if len(values) != 1 {
+	if len(values) != 1 || unread(damage) {
 		return nil, damage
 	}
 	var s slot

@@ -204,7 +204,7 @@ func (t *tx) slots(boxes []*box, number func(i int) byte) ([]slot, error) {
 		keys[i] = append(counterPrefix(b.name), number(i))
 	}
 	values, err := t.w.Get(keys...)
-	if len(values) != len(keys) {
+	if len(values) != len(keys) || unread(err) {
 		return nil, err
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"strings"
@@ -107,8 +108,11 @@ func (e *Engine) countWaiting(ctx context.Context, c *compiled, s *event.Status)
 		if b.Newest > at && f.kind != "events" {
 			s.Waiting += int64(b.Newest - at)
 		}
-		if len(b.Entries) > 0 && own && (s.Oldest.IsZero() || b.Entries[0].Event.Time.Before(s.Oldest)) {
-			s.Oldest = b.Entries[0].Event.Time
+		if len(b.Entries) > 0 && own {
+			at := cmp.Or(b.Entries[0].Stored, b.Entries[0].Event.Time)
+			if s.Oldest.IsZero() || at.Before(s.Oldest) {
+				s.Oldest = at
+			}
 		}
 	}
 	return nil
@@ -242,9 +246,6 @@ func (e *Engine) Replay(ctx context.Context, p event.Replay) (int, error) {
 	case p.Rate == 0:
 		p.Rate = 50
 	}
-	if p.Until.IsZero() {
-		p.Until = e.Now()
-	}
 	var to *event.Target
 	if p.Function != "" || p.Version != "" {
 		t := event.Target{Function: orText(p.Function, c.To.Function), Qualifier: p.Version}
@@ -278,8 +279,12 @@ func (e *Engine) replay(ctx context.Context, c *compiled, shard string, p event.
 	if err != nil {
 		return 0, err
 	}
+	last, err := e.lastBefore(ctx, f, shard, p.Until)
+	if err != nil {
+		return 0, err
+	}
 	apart := time.Duration(float64(time.Second) / p.Rate)
-	for {
+	for after < last {
 		b, err := e.source(f).Read(ctx, data.FeedQuery{Ref: f.ref, Shard: shard, After: after, Limit: replayAtOnce})
 		if err != nil || b.After <= after {
 			return queuedNow, err
@@ -288,14 +293,15 @@ func (e *Engine) replay(ctx context.Context, c *compiled, shard string, p event.
 		var qs []queued
 		for i := range b.Entries {
 			entry := &b.Entries[i]
-			if !entry.Event.Time.Before(p.Until) || entry.Due.After(e.Now()) {
+			if entry.Sequence > last || entry.Due.After(e.Now()) || !p.Until.IsZero() && !entry.Due.Before(p.Until) {
 				continue
 			}
 			if entry.Sequence <= first && entry.Due.Before(p.Since) {
 				continue // but for what was stored ahead it is too old
 			}
 			if c.matches(entry) && c.pattern.Match(document(entry)) {
-				qs = append(qs, queued{Event: replayed(entry.Event), To: to})
+				at := e.Now().Add(time.Duration(n+queuedNow+len(qs)) * apart)
+				qs = append(qs, queued{Event: replayed(entry.Event), To: to, Stored: at})
 			}
 		}
 		if len(qs) == 0 {
@@ -306,6 +312,17 @@ func (e *Engine) replay(ctx context.Context, c *compiled, shard string, p event.
 		}
 		queuedNow += len(qs)
 	}
+	return queuedNow, nil
+}
+
+// lastBefore returns the number of the last entry of a shard that came in before
+// a time; zero is now, and counts what there is.
+func (e *Engine) lastBefore(ctx context.Context, f feed, shard string, until time.Time) (uint64, error) {
+	if !until.IsZero() {
+		return e.source(f).Seek(ctx, f.ref, shard, until)
+	}
+	b, err := e.source(f).Read(ctx, data.FeedQuery{Ref: f.ref, Shard: shard, Limit: 1})
+	return b.Newest, err
 }
 
 // replayed marks an event as one that was delivered before. It keeps its ID, by

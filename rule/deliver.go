@@ -268,7 +268,11 @@ func (e *Engine) giveUp(ctx context.Context, c *compiled, es []rouse.Event, r re
 		return err
 	}
 	if c.DeadLetter == nil {
-		return e.bury(ctx, c, es, r.reason)
+		qs := make([]queued, len(es))
+		for i := range es {
+			qs[i] = queued{Event: es[i], Reason: r.reason, Given: e.Now()}
+		}
+		return e.bury(ctx, c, qs)
 	}
 	for i := range es {
 		one := delivery{rule: &compiled{Rule: event.Rule{Ref: c.Ref}}, events: es[i : i+1], attempt: 1, to: *c.DeadLetter}
@@ -279,10 +283,13 @@ func (e *Engine) giveUp(ctx context.Context, c *compiled, es []rouse.Event, r re
 	return nil
 }
 
-// old reports whether an event is too old to be delivered.
-func (e *Engine) old(c *compiled, ev *rouse.Event) bool {
-	return c.Retry.Age > 0 && !ev.Time.IsZero() && e.Now().Sub(ev.Time) > time.Duration(c.Retry.Age)
+// old reports whether an event that ages since then is too old to be delivered.
+func (e *Engine) old(c *compiled, since time.Time) bool {
+	return c.Retry.Age > 0 && !since.IsZero() && e.Now().Sub(since) > time.Duration(c.Retry.Age)
 }
+
+// tooOld is how the delivery of what is old goes.
+var tooOld = result{reason: "it is older than the rule's retry.age", gone: true}
 
 // say notes what the last attempt of a rule met.
 func (e *Engine) say(c *compiled, reason string) {
@@ -306,9 +313,9 @@ func (e *Engine) inOrder(ctx context.Context, c *compiled, es []data.Entry) bool
 }
 
 // farOf returns those of es that have come too far.
-func (e *Engine) farOf(c *compiled, es []rouse.Event) (far []rouse.Event) {
+func (e *Engine) farOf(es []rouse.Event) (far []rouse.Event) {
 	for i := range es {
-		if e.far(c, &es[i]) {
+		if e.far(&es[i]) {
 			far = append(far, es[i])
 		}
 	}
@@ -320,7 +327,7 @@ func (e *Engine) inTurn(ctx context.Context, c *compiled, es []rouse.Event) bool
 		if ctx.Err() != nil || c.paused.Load() || e.fused(ctx, c) {
 			return false
 		}
-		if far := e.farOf(c, es); len(far) > 0 {
+		if far := e.farOf(es); len(far) > 0 {
 			if err := e.park(ctx, c, far); err != nil {
 				e.Log.Error("park events", "rule", c.Ref.String(), "error", err)
 				if !pause(ctx, dispatch.Backoff(rouse.Duration(retry), min(tries, 6))) {
@@ -328,11 +335,11 @@ func (e *Engine) inTurn(ctx context.Context, c *compiled, es []rouse.Event) bool
 				}
 				continue
 			}
-			es = slices.DeleteFunc(slices.Clone(es), func(ev rouse.Event) bool { return e.far(c, &ev) })
+			es = slices.DeleteFunc(slices.Clone(es), func(ev rouse.Event) bool { return e.far(&ev) })
 			continue
 		}
-		if e.old(c, &es[0]) {
-			if !e.dropOrWait(ctx, c, es[:1], result{reason: "it is older than the rule's retry.age"}, tries) {
+		if e.old(c, es[0].Time) { // those of streams and tables have the time at which they were stored
+			if !e.dropOrWait(ctx, c, es[:1], tooOld, tries) {
 				return false
 			}
 			es = es[1:]

@@ -93,11 +93,9 @@ func (e *Engine) blow(ctx context.Context, c *compiled, why string) {
 	}
 }
 
-// far reports whether an event has come through too many activations. Who
-// resumed its rule has seen what came before.
-func (e *Engine) far(c *compiled, ev *rouse.Event) bool {
-	return hops(ev) >= e.MaxHops && ev.Time.After(c.Resumed)
-}
+// far reports whether an event has come through too many activations. Nothing
+// else counts: what goes round would always find the way past it.
+func (e *Engine) far(ev *rouse.Event) bool { return hops(ev) >= e.MaxHops }
 
 // park puts events that have come too far among the dead letters of their rule,
 // from where they are delivered with hops that begin anew. A rule of which too
@@ -117,7 +115,7 @@ func (e *Engine) park(ctx context.Context, c *compiled, es []rouse.Event) error 
 		e.Log.Warn("an event is parked", "rule", c.Ref.String(), "event", ev.ID, "why", reason)
 		qs[i] = queued{Event: anew(ev), Reason: reason, Given: e.Now()}
 	}
-	if err := e.send(ctx, c, qs, spacing{}); err != nil {
+	if err := e.bury(ctx, c, qs); err != nil {
 		return err
 	}
 	if e.parked.add(c.Ref, len(es)) > e.MaxParked {

@@ -1,12 +1,15 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
@@ -26,6 +29,7 @@ type queued struct {
 	Reason string        `json:"reason,omitempty"` // why it is given up
 	Given  time.Time     `json:"given,omitzero"`   // when it was
 	Ahead  *ahead        `json:"ahead,omitempty"`  // nil is that it has happened
+	Stored time.Time     `json:"stored,omitzero"`  // from when on it ages; zero is from Given, or Event.Time
 }
 
 // Bounds of what enqueue sends together.
@@ -57,7 +61,7 @@ func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]data.Entry) err
 	for c, mine := range es {
 		q := queueOf(c)
 		for i := range mine {
-			b, err := json.Marshal(queued{Event: mine[i].Event, Ahead: aheadOf(&mine[i])})
+			b, err := json.Marshal(queued{Event: mine[i].Event, Ahead: aheadOf(&mine[i]), Stored: storedOf(&mine[i])})
 			if err != nil {
 				return err
 			}
@@ -81,6 +85,15 @@ func (e *Engine) enqueue(ctx context.Context, es map[*compiled][]data.Entry) err
 		return err
 	}
 	return e.sendParcel(ctx, ahead)
+}
+
+// storedOf returns when an entry came in, where its event does not say so. What
+// was stored ahead came when it was due.
+func storedOf(entry *data.Entry) time.Time {
+	if !entry.Due.IsZero() || entry.Stored.UnixMicro() == entry.Event.Time.UnixMicro() {
+		return time.Time{}
+	}
+	return entry.Stored
 }
 
 func newParcel() parcel {
@@ -168,13 +181,39 @@ func (e *Engine) send(ctx context.Context, c *compiled, qs []queued, s spacing) 
 	return nil
 }
 
-// bury puts events among the dead letters of the rule's own queue.
-func (e *Engine) bury(ctx context.Context, c *compiled, es []rouse.Event, reason string) error {
-	qs := make([]queued, len(es))
-	for i := range es {
-		qs[i] = queued{Event: es[i], Reason: reason, Given: e.Now()}
+// burials is how many dead letters are made at once.
+const burials = 16
+
+// bury puts what is given up among the dead letters of the rule's own queue,
+// where it is seen also while the rule is paused. What is not there when it
+// returns, such as after a crash, handle puts there.
+func (e *Engine) bury(ctx context.Context, c *compiled, qs []queued) error {
+	ctx = context.WithoutCancel(ctx) // a pause must not undo what the attempts came to
+	name, p := queueOf(c), newParcel()
+	for i := range qs {
+		b, err := json.Marshal(qs[i])
+		if err != nil {
+			return err
+		}
+		p.add(name, rouse.Message{Body: b})
 	}
-	return e.send(ctx, c, qs, spacing{})
+	leases, err := e.SendAll(ctx, p.all, map[string]int{name: len(qs)}, e.Lease)
+	if err != nil {
+		return err
+	}
+	var work errgroup.Group
+	work.SetLimit(burials)
+	for i, l := range leases[name] {
+		work.Go(func() error {
+			if err := e.Queue.Bury(ctx, name, l.Receipt, qs[i].Reason); err != nil {
+				e.Log.Warn("bury an event", "rule", c.Ref.String(), "event", qs[i].Event.ID, "error", err)
+			}
+			return nil
+		})
+	}
+	_ = work.Wait()
+	e.serve(p, leases)
+	return nil
 }
 
 // ruleOf returns the rule of a queue; nil where it is no more.
@@ -267,7 +306,7 @@ func (e *Engine) sideBySide(ctx context.Context, c *compiled, work []side) {
 		again(work, retry)
 		return
 	}
-	if work = e.parkSides(ctx, c, work); len(work) == 0 {
+	if work = e.dropOld(ctx, c, e.parkSides(ctx, c, work)); len(work) == 0 {
 		return
 	}
 	es := eventsOf(work)
@@ -275,13 +314,8 @@ func (e *Engine) sideBySide(ctx context.Context, c *compiled, work []side) {
 	if work[0].To != nil {
 		to = *work[0].To
 	}
-	var r result
-	if e.old(c, &es[0]) {
-		r = result{reason: "it is older than the rule's retry.age", gone: true}
-	} else {
-		r = e.deliver(ctx, delivery{rule: c, events: es, attempt: work[0].count, to: to})
-		e.say(c, r.reason)
-	}
+	r := e.deliver(ctx, delivery{rule: c, events: es, attempt: work[0].count, to: to})
+	e.say(c, r.reason)
 	if r.reason == "" {
 		if err := e.after(ctx, c, c.Success, es, r); err != nil {
 			e.say(c, err.Error())
@@ -324,7 +358,7 @@ func again(work []side, after time.Duration) {
 func (e *Engine) parkSides(ctx context.Context, c *compiled, work []side) (rest []side) {
 	var far []side
 	for _, s := range work {
-		if e.far(c, &s.Event) {
+		if e.far(&s.Event) {
 			far = append(far, s)
 		} else {
 			rest = append(rest, s)
@@ -338,6 +372,33 @@ func (e *Engine) parkSides(ctx context.Context, c *compiled, work []side) (rest 
 		again(far, retry)
 	}
 	return rest
+}
+
+// dropOld gives up those events that are too old, and returns the others.
+func (e *Engine) dropOld(ctx context.Context, c *compiled, work []side) (rest []side) {
+	for i := range work {
+		s := &work[i]
+		if !e.old(c, s.since(c)) {
+			rest = append(rest, *s)
+			continue
+		}
+		if *s.outcome = e.failed(ctx, c, s, tooOld); s.holdsUp(work[i : i+1]) {
+			again(work[i+1:], 0)
+			again(rest, 0)
+			return nil
+		}
+	}
+	return rest
+}
+
+// since is from when on an event ages: when it came in, or was sent back from the
+// dead letters.
+func (q *queued) since(c *compiled) time.Time {
+	at := cmp.Or(q.Stored, q.Given, q.Event.Time)
+	if c.Redriven.After(at) {
+		return c.Redriven
+	}
+	return at
 }
 
 // failed says what becomes of an event whose delivery failed.

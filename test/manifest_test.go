@@ -1,12 +1,15 @@
 package test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -357,11 +360,11 @@ routes: {/audit: audit}
 	}
 	want := f.plan(true).Same
 	for text, says := range map[string]string{
-		"queues: {q: {}}\nrules: [{name: tt-to-q, on: tt, to: {queue: q}}]": "remove trigger tt: rule tt-to-q listens to it: remove that rule as well, or put tt into the manifest, under triggers:",
-		"rules: [{name: r, on: {stream: s}, to: {queue: q}}]":               "remove stream s: rule r listens to it: remove that rule as well, or put s into the manifest, under streams:\nremove queue q: rule r delivers to it: remove that rule as well, or put q",
+		"queues: {q: {}}\nrules: [{name: tt-to-q, on: tt, to: {queue: q}}]": "remove trigger tt: rule tt-to-q listens to it: remove that rule as well, or put tt under triggers: in the manifest",
+		"rules: [{name: r, on: {stream: s}, to: {queue: q}}]":               "remove stream s: rule r listens to it: remove that rule as well, or put s under streams: in the manifest\nremove queue q: rule r delivers to it: remove that rule as well, or put q",
 		"routes: {/audit: audit}":                                           "remove function audit: route /audit leads to it: remove that route as well, or put audit",
 		"queues: {jobs: {dead-letter: jobs-dead}}":                          "remove queue jobs-dead: queue jobs sends its dead letters to it: remove that queue as well, or put jobs-dead",
-		"{}": "remove bucket photos: it holds objects, such as \"cat\": remove them first, or put photos into the manifest, under buckets:",
+		"{}": "remove bucket photos: it holds objects, such as \"cat\": remove them first, or put photos under buckets: in the manifest",
 	} {
 		f.write("rouse.yaml", text)
 		err := f.refused(true)
@@ -436,6 +439,82 @@ func TestApplyTogether(t *testing.T) {
 	f.write("rouse.yaml", shop)
 	if p := f.plan(false); len(p.Steps) != 0 {
 		t.Errorf("there is to do: %+v", p.Steps)
+	}
+}
+
+// apply applies the folder's manifest as people do, in a namespace, "" for the
+// default one; extra goes with it.
+func (f *shopFolder) apply(ns string, extra ...string) *exec.Cmd {
+	args := append([]string{"apply", filepath.Join(f.dir, "rouse.yaml"), "--data", f.s.data, "--server", f.s.addr}, extra...)
+	if ns != "" {
+		args = append(args, "-n", ns)
+	}
+	return exec.CommandContext(f.s.t.Context(), binary, args...)
+}
+
+// Commands that apply the same manifest at once all do so, one after the other.
+func TestApplyByManyAtOnce(t *testing.T) {
+	f := newShop(t, start(t, ""))
+	f.write("rouse.yaml", `
+functions: {audit: {code: audit.py}}
+streams: {s: {}}
+queues: {q: {}}
+tables: {t: {key: id}}
+triggers: {fa: {manual: {}}, fb: {events: {}}, fc: {web: {}}, fd: {schedule: {every: 1h}}, fi: {files: {path: /nonexistent}}}
+rules: [{on: fa, to: audit}, {on: fb, to: queue:q}, {on: fi, to: stream:s}]
+`)
+	for round := range 5 {
+		ns := fmt.Sprintf("n%d", round)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if out, err := f.apply(ns, "--yes").CombinedOutput(); err != nil {
+					t.Errorf("round %d: %v: %s", round, err, out)
+				}
+			})
+		}
+		all.Wait()
+		if out, err := f.apply(ns, "--yes", "--prune").CombinedOutput(); !strings.Contains(string(out), "nothing to do: all 12 are as they should be") {
+			t.Errorf("round %d: %v: %s", round, err, out)
+		}
+	}
+}
+
+// Who applies waits while another has its turn, says so, and does nothing until
+// then; one that was killed is not waited for.
+func TestApplyWaitsForItsTurn(t *testing.T) {
+	f := newShop(t, start(t, ""))
+	f.write("rouse.yaml", "queues: {q: {}}")
+	ctx, kill := context.WithCancel(t.Context())
+	if _, err := f.s.Turn(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := f.apply("another", "--yes").CombinedOutput(); err != nil {
+		t.Errorf("in another namespace: %v: %s", err, out)
+	}
+	waits := f.apply("", "--yes")
+	says, err := waits.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := waits.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(says)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "somebody else applies a manifest in this namespace") {
+		t.Errorf("it says %q", lines.Text())
+	}
+	if _, err := f.s.Queue(t.Context(), "q"); rouse.KindOf(err) != rouse.NotFound {
+		t.Errorf("while it waits: %v", err)
+	}
+	kill()
+	for lines.Scan() {
+	}
+	if err := waits.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.s.Queue(t.Context(), "q"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -182,6 +182,9 @@ func (a *app) printRule(r wire.Rule) error {
 		add("waiting", fmt.Sprint(s.Waiting))
 		add("oldest", ago(s.Oldest))
 		add("dead", fmt.Sprint(s.Dead))
+		if s.Dead > 0 {
+			add("send again", "rouse rules redrive "+r.Name)
+		}
 	}
 	return a.table(rows)
 }

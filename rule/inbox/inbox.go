@@ -227,7 +227,7 @@ func (b *Inbox) read(ctx context.Context, q data.FeedQuery, shard int) (out data
 				b.Log.Error("an event is damaged and passed over", "namespace", q.Ref.Namespace, "shard", shard, "error", err)
 				continue
 			}
-			out.Entries = append(out.Entries, data.Entry{Sequence: e.Number, Key: s.From, Event: s.Event, Due: s.Due})
+			out.Entries = append(out.Entries, data.Entry{Sequence: e.Number, Key: s.From, Event: s.Event, Stored: e.Time, Due: s.Due})
 		}
 		if len(es) == 0 {
 			out.After = max(out.After, out.Newest) // nothing but what is damaged or gone

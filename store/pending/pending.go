@@ -140,6 +140,9 @@ func (w *Writer) Get(keys ...[]byte) ([][]byte, error) {
 		return values, nil
 	}
 	stored, err := w.base.Get(ask...)
+	if len(stored) != len(ask) { // it could not be asked; what is damaged comes as nil
+		return nil, err
+	}
 	for i, v := range stored {
 		values[where[i]] = v
 	}
@@ -220,7 +223,7 @@ func (w *Writer) Scan(s rouse.Span) ([]rouse.Pair, error) {
 		}
 		stored, err := w.base.Scan(rest)
 		if err != nil && !damaged(err) {
-			return m.out, err
+			return nil, err
 		}
 		for _, p := range stored {
 			m.add(p)
