@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 // code, and with none; and one that is no action.
 var askers = map[string]rouse.Function{
 	"own":    asker(openwhisk.Name, `{"path":"home/f","provideKey":true}`, "function:* rw"),
-	"theirs": asker(openwhisk.Name, `{"path":"guest/box/f","provideKey":true}`, "function:* rw"),
+	"theirs": asker(openwhisk.Name, `{"path":"guest/box/f","provideKey":true}`, "function:* rw", "function:secret r", "trigger:* w", "bucket:* rw", "stream:* w"),
 	"plain":  asker(openwhisk.Name, `{"path":"home/f"}`),
 	"native": asker("native", `{"path":"home/f","provideKey":true}`, "function:* rw"),
 }
@@ -90,6 +91,28 @@ func TestWhatActionsFindInside(t *testing.T) {
 		if door != "" && !c.named && (p.Namespace != "" || p.Grants != nil) {
 			t.Errorf("%+v: nobody is %+v", c, p)
 		}
+	}
+}
+
+// Foreign code has of what its function was granted only that it runs and fires.
+func TestWhatForeignCodeIsGranted(t *testing.T) {
+	for name, contract := range map[string]string{"an action": openwhisk.Name, "a native function": "native"} {
+		f := askers["theirs"]
+		f.Contract = contract
+		_, p, status := visit(t, f, true, http.MethodGet, &url.URL{Path: "/api/v1/namespaces/_/actions"})
+		want := []rouse.Grant{{Service: "function", Name: "*", Write: true}, {Service: "trigger", Name: "*", Write: true}}
+		if status != 200 || p.Owner || !slices.Equal(p.Grants, want) {
+			t.Errorf("%s: %d, as %+v", name, status, p)
+		}
+		for _, path := range []string{"/v1/buckets/b", "/v1/streams/s/records"} {
+			if door, p, status := visit(t, f, true, http.MethodGet, &url.URL{Path: path}); status != 403 {
+				t.Errorf("%s, %s: %d at %q as %+v", name, path, status, door, p)
+			}
+		}
+	}
+	_, p, _ := visit(t, askers["native"], true, http.MethodGet, &url.URL{Path: "/api/v1/namespaces/_/actions"})
+	if want := []rouse.Grant{{Service: "function", Name: "*", Read: true, Write: true}}; !slices.Equal(p.Grants, want) {
+		t.Errorf("one's own: %+v", p.Grants)
 	}
 }
 

@@ -126,6 +126,11 @@ func (n *Node) entrance(f rouse.Function, running func() (id string, hops int)) 
 		if err != nil {
 			return nil, "", fmt.Errorf("boot %s: %w", f.Ref, err)
 		}
+		if openwhisk.Foreign(f) { // whoever bound its package has granted nothing else
+			if g.Read = false; !g.Write || g.Service != "function" && g.Service != "trigger" {
+				continue
+			}
+		}
 		p.Grants = append(p.Grants, g)
 	}
 	e = &entrance{running: running, next: func() http.Handler { return n.handler }, bodies: semaphore.NewWeighted(apiBodies), log: n.Log}

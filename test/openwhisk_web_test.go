@@ -104,6 +104,16 @@ func TestOpenWhiskWebActions(t *testing.T) {
 		if r.get(t, "__ow_query") != "a=1&__ow_body=x" || r.get(t, "__ow_body") != base64.StdEncoding.EncodeToString([]byte(`{"b":2}`)) || r.get(t, "a") != nil || r.get(t, "b") != nil {
 			t.Errorf("%s", r.body)
 		}
+		for _, value := range []any{"true", 1, "", false, []int{1}} { // it is true, or it is not
+			w.python("raw", "def main(args):\n    return {'body': args}\n", annotations(map[string]any{"web-export": true, "raw-http": value, "web-custom-options": value}))
+			r := w.visit("POST", webRoot+"raw?a=1", `{"b":2}`, "Content-Type", "application/json")
+			if r.get(t, "__ow_query") != nil || r.text(t, "a") != "1" || r.get(t, "b") != 2.0 {
+				t.Errorf("%v: %s", value, r.body)
+			}
+			if r := w.visit("OPTIONS", webRoot+"raw", ""); r.status != 200 || r.header.Get("Access-Control-Allow-Origin") != "*" || len(r.body) != 0 {
+				t.Errorf("%v: %d %v", value, r.status, r.header)
+			}
+		}
 	})
 	t.Run("answers", func(t *testing.T) {
 		for _, c := range []struct {

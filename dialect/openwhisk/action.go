@@ -65,6 +65,10 @@ func (d *Door) actionOf(f rouse.Function) (*action, error) {
 		a.Kind, a.Version, a.Path = openwhisk.KindOf(f.Runtime), fmt.Sprintf("0.0.%d", f.Version), a.path.String()
 		a.Annotations = pairs{text("exec", a.Kind)}
 	}
+	a.Parameters, a.Annotations = a.Parameters.keyed(), a.Annotations.keyed()
+	if a.Of != nil {
+		a.Of.Parameters = a.Of.Parameters.keyed()
+	}
 	a.final = a.Annotations.is("final")
 	d.actions.add(a)
 	return a, nil
@@ -131,6 +135,9 @@ func (d *Door) putAction(c *call) error {
 	var in actionBody
 	if err := c.read(&in, maxBody); err != nil {
 		return err
+	}
+	if in.Exec != nil && in.Exec.Kind == kindSequence { // of two at once, each would not yet see the other
+		defer d.locks.hold(lockSequences)()
 	}
 	defer d.locks.hold(p.String())()
 	if _, err := d.home(c.r.Context(), p); err != nil {
@@ -342,7 +349,7 @@ func (d *Door) function(a *action) rouse.Function {
 	// As OpenWhisk's actions have it. Where the tier can't, they do without.
 	f.Egress = d.Node().Network && f.Contract != contractSequence && f.Contract != contractSystem
 	if a.ProvideKey && d.Node().Network {
-		f.Allow = []string{"function:* rw", "trigger:* rw"}
+		f.Allow = []string{"function:* w", "trigger:* w"}
 	}
 	return f
 }

@@ -231,6 +231,10 @@ func (d *Door) activation(ctx context.Context, act rouse.Activation, a *action) 
 	return d.composition(ctx, s, act, a)
 }
 
+// over reports whether an activation has ended: neither does it run, nor will what
+// was accepted be tried again, be it for want of room or because it failed.
+func over(act rouse.Activation) bool { return act.Status != rouse.StatusPending && !act.Again }
+
 // began is when an activation no longer waited: its code was loaded, or run.
 func began(act rouse.Activation) time.Time { return act.Started.Add(time.Duration(act.Queued)) }
 
@@ -329,7 +333,7 @@ func (d *Door) getActivation(c *call) error {
 	if err != nil {
 		return err
 	}
-	if act.Function.Namespace != ns || act.Status == rouse.StatusPending { // as if not there, until it ends
+	if act.Function.Namespace != ns || !over(act) { // as if not there, until it ends
 		return errNotFound
 	}
 	a, err := d.ran(ctx, act)
@@ -458,7 +462,7 @@ func (d *Door) each(ctx context.Context, q rouse.ActivationQuery, f func(rouse.A
 			return err
 		}
 		for _, a := range as {
-			if a.Status != rouse.StatusPending && !f(a) {
+			if over(a) && !f(a) {
 				return nil
 			}
 		}

@@ -207,6 +207,11 @@ func (d *Door) runSequence(ctx context.Context, f rouse.Function, in rouse.Invoc
 		if !run.count(c) {
 			return applicationError("Too many actions in the sequence."), nil
 		}
+		if Foreign(f) {
+			if err := d.entitled(ctx, f.Namespace, c, args); err != nil {
+				return applicationError(refusalOf(err).text), nil
+			}
+		}
 		if last, err = d.component(ctx, in, d.Invoker, c.f.Ref, args, log); err != nil {
 			return applicationError(refusalOf(err).text), nil
 		}
@@ -272,7 +277,7 @@ func (d *Door) runConductor(ctx context.Context, f rouse.Function, in rouse.Invo
 			}
 			return answerOf(act), nil
 		}
-		result, err := d.step(ctx, run, in, s, log)
+		result, err := d.step(ctx, run, f, in, s, log)
 		if err != nil {
 			return rouse.Answer{}, err
 		}
@@ -288,11 +293,11 @@ func (d *Door) runConductor(ctx context.Context, f rouse.Function, in rouse.Invo
 
 // step runs the action that a conductor named and returns its result, which is
 // an error where it could not be run.
-func (d *Door) step(ctx context.Context, run *account, in rouse.Invocation, s step, log func(rouse.Line)) (json.RawMessage, error) {
+func (d *Door) step(ctx context.Context, run *account, f rouse.Function, in rouse.Invocation, s step, log func(rouse.Line)) (json.RawMessage, error) {
 	no := func(format string, args ...any) (json.RawMessage, error) {
 		return applicationError(fmt.Sprintf(format, args...)).Result, nil
 	}
-	ns := in.Function.Namespace
+	ns := f.Namespace
 	var name string
 	if json.Unmarshal(s.action, &name) != nil {
 		return no("Failed to parse action name from json value %s during composition.", s.action)
@@ -317,6 +322,11 @@ func (d *Door) step(ctx context.Context, run *account, in rouse.Invocation, s st
 	params, err := json.Marshal(boxed(s.params, "value"))
 	if err != nil {
 		return nil, err
+	}
+	if Foreign(f) {
+		if err := d.entitled(ctx, ns, c, params); err != nil {
+			return no("%s", refusalOf(err).text)
+		}
 	}
 	// A sequence that is called begins anew to count its components.
 	act, err := d.component(context.WithValue(ctx, tallyKey{}, (*tally)(nil)), in, d.Invoker, c.f.Ref, params, log)

@@ -107,6 +107,17 @@ func (p pairs) without(keys ...string) pairs {
 	return slices.DeleteFunc(slices.Clone(p), func(kv keyValue) bool { return gone[kv.Key] })
 }
 
+// keyed returns p without pairs that have no key. None is stored any more, and
+// clients that send back what they read would be refused.
+func (p pairs) keyed() pairs {
+	if slices.ContainsFunc(p, unkeyed) {
+		return slices.DeleteFunc(slices.Clone(p), unkeyed)
+	}
+	return p
+}
+
+func unkeyed(kv keyValue) bool { return kv.Key == "" }
+
 func text(key, value string) keyValue {
 	b, _ := json.Marshal(value) // a string always can be
 	return keyValue{Key: key, Value: b}
@@ -130,7 +141,7 @@ const (
 
 // checkPairs refuses pairs that are too large, or of which one has no key.
 func checkPairs(what string, p pairs) error {
-	if slices.ContainsFunc(p, func(kv keyValue) bool { return kv.Key == "" }) {
+	if slices.ContainsFunc(p, unkeyed) {
 		return refuse(http.StatusBadRequest, "The request content was malformed:\n%s malformed!", what)
 	}
 	if n := p.size(); n > maxPairs {

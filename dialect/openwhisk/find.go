@@ -74,6 +74,9 @@ func (d *Door) copied(ctx context.Context, own rouse.Namespace, p path, ref rous
 	if err != nil {
 		return nil, err
 	}
+	if pk.Binding != nil && p.ns != own && acts(f) { // with what another has bound to it
+		return nil, d.hidden(own, p)
+	}
 	o.Path, o.Version, o.Created = from.String(), f.Version, f.Created.UnixNano()
 	if have, err := d.copyOf(ctx, ref); err != nil || have != nil && have.Of.same(o) {
 		return have, err

@@ -1,7 +1,10 @@
 package openwhisk
 
 import (
+	"context"
+	"crypto/subtle"
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"github.com/rouse-run/rouse"
@@ -25,4 +28,45 @@ func Inside(f rouse.Function) (action, owner bool) {
 		return true, false
 	}
 	return true, n.ProvideKey && strings.HasPrefix(n.Path, string(f.Namespace)+"/")
+}
+
+// Foreign reports whether f is the copy of what lies in a package of another
+// namespace. Its code is to invoke functions and to fire triggers of the namespace
+// that it runs in, where it has a key at all, and may read nothing there, whatever
+// f was granted. What can't be read is foreign.
+func Foreign(f rouse.Function) bool {
+	raw := f.Notes[Name]
+	if raw == nil {
+		return false
+	}
+	var n openwhisk.Note
+	return json.Unmarshal(raw, &n) != nil || !strings.HasPrefix(n.Path, string(f.Namespace)+"/")
+}
+
+// acts reports whether f does something in the namespace that it runs in, be it to
+// a trigger or to a stream, without code that could be asked for a key.
+func acts(f rouse.Function) bool {
+	return f.Contract == contractSystem && f.Handler != "utils/hosturl"
+}
+
+// entitled refuses to let code that is not its owner's act for a namespace by an
+// action of the system, unless it shows a key of the owner: it was given that as
+// authKey, as feeds are. What is bound to the action does not count, for the code
+// that asks need not know it.
+func (d *Door) entitled(ctx context.Context, own rouse.Namespace, a *action, args []byte) error {
+	if !acts(a.f) {
+		return nil
+	}
+	given := parameters{}
+	_ = json.Unmarshal(args, &given) // there is no key in what is no object
+	id, secret, _ := strings.Cut(given.text("authKey"), ":")
+	who, want, err := d.Subjects.Secret(ctx, id)
+	c := call{who: who}
+	if err == nil && subtle.ConstantTimeCompare([]byte(secret), []byte(want)) == 1 && c.own() == own && c.owner() == nil {
+		return nil
+	}
+	if err != nil && rouse.KindOf(err) != rouse.Unauthenticated {
+		return err
+	}
+	return refuse(http.StatusForbidden, "The supplied authentication is not authorized to access '%s': code that is not the owner's must be given a key of the owner as authKey.", a.path)
 }

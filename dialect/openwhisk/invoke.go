@@ -110,6 +110,9 @@ func (d *Door) invokeAction(c *call) error {
 		return err
 	}
 	args, err := c.arguments(a)
+	if err == nil && c.owner() != nil {
+		err = d.entitled(ctx, c.own(), a, args)
+	}
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func (k *actions) drop(r rouse.Ref) {
 }
 
 // locks let one change of a name happen at a time. Nobody waits for
-// another in a circle: that of an action is taken before that of its package, and
-// those whose keys begin with a word and a space come last.
+// another in a circle: lockSequences is taken first, that of an action before that
+// of its package, and those whose keys begin with a word and a space come last.
 type locks struct {
 	mu   sync.Mutex
 	held map[string]*lock // guarded by mu
@@ -79,3 +79,7 @@ func (l *locks) hold(key string) (release func()) {
 		}
 	}
 }
+
+// lockSequences is held while a sequence, of whatever namespace, is looked through
+// for itself and stored.
+const lockSequences = "sequences"

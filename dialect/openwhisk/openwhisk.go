@@ -156,7 +156,7 @@ func (d *Door) operations() map[string]func(*call) error {
 	return map[string]func(*call) error{
 		"GET /api/v1/namespaces":      d.listNamespaces,
 		"GET /api/v1/namespaces/{$}":  d.listNamespaces,
-		"GET " + ns + "/limits":       d.getLimits,
+		"GET " + ns + "/limits":       reading("function", d.getLimits),
 		"GET " + ns + "/actions":      reading("function", d.listActions),
 		"GET " + ns + "/actions/{$}":  reading("function", d.listActions),
 		"GET " + ns + "/actions/":     d.getAction,

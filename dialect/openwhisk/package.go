@@ -21,6 +21,14 @@ type pack struct {
 	Source rouse.Digest `json:"source,omitempty"` // what it was made of, where it is the system's
 }
 
+// UnmarshalJSON reads a package as it was stored.
+func (p *pack) UnmarshalJSON(b []byte) error {
+	type plain pack
+	err := json.Unmarshal(b, (*plain)(p))
+	p.Parameters, p.Annotations = p.Parameters.keyed(), p.Annotations.keyed()
+	return err
+}
+
 // pathLike is how a binding names its package.
 type pathLike struct {
 	Namespace string `json:"namespace"`

@@ -3,6 +3,7 @@ package openwhisk
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 
@@ -26,6 +27,14 @@ type rule struct {
 	To          target `json:"to"`
 	Status      string `json:"status"`
 	Updated     int64  `json:"updated"`
+}
+
+// UnmarshalJSON reads a rule as it was stored.
+func (r *rule) UnmarshalJSON(b []byte) error {
+	type plain rule
+	err := json.Unmarshal(b, (*plain)(r))
+	r.Annotations = r.Annotations.keyed()
+	return err
 }
 
 // A target is the path of an action, as it is stored.
@@ -154,13 +163,38 @@ func (d *Door) showRule(c *call, ns rouse.Namespace, r rule, name string) error 
 }
 
 // paused says why what a trigger makes comes to no rule for now: an operator has
-// said so, or its events led to others without end. "" is that it does, or would.
+// said so, or its events led to others without end. "" is that it does, or would:
+// where an operator has removed what brings it to rules that are active, that is
+// made anew.
 func (d *Door) paused(ctx context.Context, ns rouse.Namespace, trigger string) (why string, err error) {
 	r, err := d.Rules.Rule(ctx, handOver(ns, trigger))
 	if rouse.KindOf(err) == rouse.NotFound {
-		return "", nil
+		return "", d.restore(ctx, ns, trigger)
 	}
 	return r.Paused, err
+}
+
+// restore attaches a trigger that is there and has an active rule.
+func (d *Door) restore(ctx context.Context, ns rouse.Namespace, trigger string) error {
+	active := func() (bool, error) {
+		rules, err := d.rulesOf(ctx, ns, trigger)
+		return slices.ContainsFunc(rules, func(r namedRule) bool { return r.Status == statusActive }), err
+	}
+	if ok, err := active(); !ok || err != nil { // mostly, and nobody need wait for that
+		return err
+	}
+	defer d.holdRules(ns, trigger)()
+	if ok, err := active(); !ok || err != nil {
+		return err
+	}
+	_, err := d.Rules.Trigger(ctx, rouse.Ref{Namespace: ns, Name: encode(trigger)})
+	if rouse.KindOf(err) == rouse.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.attach(ctx, ns, trigger)
 }
 
 // setRule stores a rule. What its trigger makes comes to it then, unless nobody

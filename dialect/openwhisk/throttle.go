@@ -171,10 +171,10 @@ func (d *Door) ended(ctx context.Context, a accepted) (bool, error) {
 		return true, nil
 	}
 	act, err := d.Records.Activation(ctx, a.id)
-	if err == nil {
-		return act.Status != rouse.StatusPending, nil
+	if err == nil && (over(act) || act.Status == rouse.StatusPending) {
+		return over(act), nil
 	}
-	if rouse.KindOf(err) != rouse.NotFound {
+	if err != nil && rouse.KindOf(err) != rouse.NotFound {
 		return false, err
 	}
 	if _, err = d.Registry.Function(ctx, a.function, ""); rouse.KindOf(err) == rouse.NotFound {

@@ -40,6 +40,7 @@ func triggerNoteOf(t event.Trigger) (triggerNote, error) {
 		if err := json.Unmarshal(raw, &n); err != nil {
 			return n, fmt.Errorf("read note of trigger %s: %w", t.Ref, err)
 		}
+		n.Parameters, n.Annotations = n.Parameters.keyed(), n.Annotations.keyed()
 		return n, nil
 	}
 	n.Annotations = pairs{text("kind", t.Kind)}

@@ -45,7 +45,7 @@ func (d *Door) web(c *call) error {
 // serveWeb runs a web action and answers with what it returned.
 func (d *Door) serveWeb(w *webCall) error {
 	c := w.call
-	custom := w.action.Annotations.is("web-custom-options")
+	custom := w.action.Annotations.isTrue("web-custom-options")
 	if !custom {
 		c.cors()
 	} else {
@@ -198,7 +198,7 @@ func (d *Door) webArguments(w *webCall) ([]byte, error) {
 		return nil, err
 	}
 	args := map[string]json.RawMessage{}
-	raw := w.action.Annotations.is("raw-http")
+	raw := w.action.Annotations.isTrue("raw-http")
 	if raw {
 		args["__ow_query"] = quoted(w.r.URL.RawQuery)
 		args["__ow_body"] = quoted(bodyText(body, w.r.Header.Get("Content-Type"), true))

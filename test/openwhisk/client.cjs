@@ -374,9 +374,23 @@ async function main (args) {
 async function main () {
   const ow = require('openwhisk')()
   const code = async f => { try { await f() } catch (e) { return e.statusCode } }
-  return { run: await ow.actions.invoke({ name: 'madeAction', blocking: true, result: true }), put: await code(() => ow.triggers.create({ name: 'theirs' })), list: await code(() => ow.routes.list()) }
+  const feed = (lifecycleEvent, authKey) => code(() => ow.actions.invoke({ name: '/whisk.system/alarms/interval', blocking: true, result: true, params: { lifecycleEvent, authKey, triggerName: '/_/made', minutes: 60 } }))
+  return { run: await ow.actions.invoke({ name: 'madeAction', blocking: true, result: true }), put: await code(() => ow.triggers.create({ name: 'theirs' })), list: await code(() => ow.routes.list()),
+    read: await Promise.all([() => ow.actions.get('madeAction'), () => ow.actions.list(), () => ow.packages.list(), () => ow.triggers.get('made'), () => ow.rules.list(), () => ow.activations.list()].map(code)),
+    feeds: await Promise.all(['CREATE', 'READ', 'DELETE'].map(x => feed(x, process.env.__OW_API_KEY))), produce: await code(() => ow.actions.invoke({ name: '/whisk.system/messaging/streamProduce', params: { stream: 's', value: 'x' } })) }
 }` })
-    assert.deepStrictEqual(await ow.actions.invoke({ name: '/guest/shared/try', blocking: true, result: true }), { run: { made: true }, put: 403, list: 403 })
+    assert.deepStrictEqual(await ow.actions.invoke({ name: '/guest/shared/try', blocking: true, result: true }), { run: { made: true }, put: 403, list: 403,
+      read: [403, 403, 403, 403, 403, 403], feeds: [403, 403, 403], produce: 403 })
+    await guest.actions.create({ name: 'shared/lead', annotations: { conductor: true }, action: `
+function main (args) {
+  return args.lifecycleEvent ? { action: '/whisk.system/alarms/interval', params: args } : { said: args }
+}` })
+    const told = { lifecycleEvent: 'CREATE', triggerName: '/_/made', minutes: 60 }
+    const led = authKey => ow.actions.invoke({ name: '/guest/shared/lead', blocking: true, result: true, params: { ...told, authKey } }).catch(e => e.error)
+    assert.match(JSON.stringify(await led(guestKey)), /not authorized to access '.*interval'/)
+    assert.deepStrictEqual(await led(defaultKey), { said: { status: 'success' } })
+    await ow.feeds.delete({ name: '/whisk.system/alarms/interval', trigger: 'made' })
+    await guest.actions.delete('shared/lead')
     await guest.actions.delete('shared/try')
     await guest.packages.delete('shared')
     await ow.rules.delete('madeRule')
