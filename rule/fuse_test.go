@@ -23,7 +23,9 @@ func come(t *testing.T, hops int) context.Context {
 // status waits until a rule does as ok says.
 func (w *world) status(name string, ok func(event.Status) bool) event.Status {
 	w.t.Helper()
-	for w.t.Context().Err() == nil {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 25*time.Second)
+	defer cancel()
+	for {
 		s, err := w.Status(w.t.Context(), ref(name))
 		if err != nil {
 			w.t.Fatal(err)
@@ -31,8 +33,10 @@ func (w *world) status(name string, ok func(event.Status) bool) event.Status {
 		if ok(s) {
 			return s
 		}
+		if ctx.Err() != nil {
+			w.t.Fatalf("rule %s stays at %+v", name, s)
+		}
 	}
-	return event.Status{}
 }
 
 func (w *world) dead(name string, n int) []rouse.DeadLetter {
