@@ -101,7 +101,7 @@ func (d *deploy) run(c *cobra.Command, path string) error {
 	if f.Contract == "http" {
 		fmt.Fprintf(d.out, "try: %s\n", curl(cl.Server(), f))
 	} else {
-		fmt.Fprintf(d.out, "try: rouse invoke %s -d '{\"name\":\"ada\"}'\n", f.Name)
+		fmt.Fprintf(d.out, "try: %s invoke %s -d '{\"name\":\"ada\"}'\n", self(), f.Name)
 	}
 	return nil
 }
