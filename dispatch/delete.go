@@ -11,8 +11,8 @@ import (
 
 // A finished message was handled, and is to be deleted.
 type finished struct {
-	lane    *lane
-	receipt rouse.Receipt
+	lane *lane
+	id   int64
 }
 
 // deletedAtOnce bounds how many finished messages wait to be deleted, and are
@@ -64,27 +64,37 @@ func (d *Dispatcher) delete(ctx context.Context) {
 func (d *Dispatcher) deleteFinished(ctx context.Context, all []finished) {
 	receipts := map[string][]rouse.Receipt{}
 	for _, f := range all {
-		receipts[f.lane.queue] = append(receipts[f.lane.queue], f.receipt)
+		receipts[f.lane.queue] = append(receipts[f.lane.queue], d.hands.valid(f.lane.queue, f.id))
 	}
 	d.Settle(ctx)
 	deleted, err := d.DeleteAll(ctx, receipts)
 	if err != nil {
 		d.Log.Error("delete handled messages", "queues", len(receipts), "error", err)
 	}
+	var again []finished
 	for _, f := range all {
-		oks := deleted[f.lane.queue]
+		q := f.lane.queue
+		oks, tried := deleted[q], receipts[q][0]
+		receipts[q] = receipts[q][1:]
+		if len(oks) > 0 {
+			deleted[q] = oks[1:]
+		}
 		switch {
 		case len(oks) == 0: // it failed: it will be handled again when the lease is over
 		case oks[0]:
 			f.lane.alone.Add(-1)
+		case d.hands.valid(q, f.id) != tried: // it was received once more meanwhile
+			again = append(again, f)
+			continue
 		default:
-			d.Log.Warn("a handled message was in other hands and is handled again", "queue", f.lane.queue, "message", f.receipt.ID)
+			d.Log.Warn("a handled message was in other hands and is handled again", "queue", q, "message", f.id)
 		}
-		if len(oks) > 0 {
-			deleted[f.lane.queue] = oks[1:]
-		}
+		d.hands.leave(q, f.id)
 		f.lane.deleting.Done()
 		signal(f.lane.settled)
+	}
+	if len(again) > 0 {
+		d.deleteFinished(ctx, again)
 	}
 }
 

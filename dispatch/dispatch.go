@@ -63,6 +63,7 @@ type Outcome struct {
 type Dispatcher struct {
 	Config
 	work  sync.WaitGroup
+	hands hands
 	turns chan struct{} // holds one for each lane that asks the Queue; nil is no bound
 
 	mu    sync.Mutex
@@ -108,8 +109,8 @@ func New(c Config) *Dispatcher {
 	if c.Cut == nil {
 		c.Cut = func(_ string, _ []rouse.Lease, n int) int { return n }
 	}
-	d := &Dispatcher{Config: c, lanes: map[string]*lane{}, holds: map[string]int{}, sooner: make(chan struct{}, 1), finished: make(chan finished, deletedAtOnce),
-		begun: make(chan struct{}, 1)}
+	d := &Dispatcher{Config: c, hands: hands{all: map[inHand]rouse.Receipt{}}, lanes: map[string]*lane{}, holds: map[string]int{},
+		sooner: make(chan struct{}, 1), finished: make(chan finished, deletedAtOnce), begun: make(chan struct{}, 1)}
 	if c.DeleteAll == nil {
 		d.DeleteAll = d.deleteEach
 	}
@@ -132,7 +133,8 @@ func (d *Dispatcher) turn() (done func()) {
 // take receives messages.
 func (d *Dispatcher) take(ctx context.Context, l *lane, n int) ([]rouse.Lease, error) {
 	defer d.turn()()
-	return d.Queue.Receive(ctx, l.queue, n, d.Lease)
+	ls, err := d.Queue.Receive(ctx, l.queue, n, d.Lease)
+	return d.hands.take(l.queue, ls), err
 }
 
 // Run serves the queues until ctx ends and what it began is done.
@@ -228,7 +230,7 @@ func (d *Dispatcher) Reserve(ctx context.Context, queues []string) *Reservation 
 // its lane looks for itself.
 func (r *Reservation) Begin(leases map[string][]rouse.Lease) {
 	for q, l := range r.lanes {
-		l.first = leases[q]
+		l.first = r.d.hands.take(q, leases[q])
 		go func() {
 			defer r.d.work.Done()
 			r.d.drive(r.ctx, l)
@@ -301,6 +303,7 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 		select {
 		case <-l.settled:
 		case <-l.wake:
+			l.alone.Store(-1) // now there is, or was
 		case <-receiving.Done():
 		}
 		if d.rest(receiving, l) {
@@ -426,25 +429,27 @@ func (d *Dispatcher) retire(l *lane) bool {
 func (d *Dispatcher) handle(ctx context.Context, l *lane, leases []rouse.Lease) {
 	// The server stops only when what was begun is done.
 	ctx = context.WithoutCancel(ctx)
-	held := d.hold(ctx, l, leases)
+	over := d.hold(ctx, l, leases)
 	d.calm(l)
 	outcomes := d.Handle(ctx, l.queue, leases)
-	receipts := held()
+	over()
 	again := false
 	for i, o := range outcomes {
 		var err error
+		id := leases[i].ID
 		switch {
 		case o.Bury != "":
-			err = d.Queue.Bury(ctx, l.queue, receipts[i], o.Bury)
+			err = d.Queue.Bury(ctx, l.queue, d.hands.valid(l.queue, id), o.Bury)
+			d.hands.leave(l.queue, id)
 		case o.Again:
-			_, err = d.Queue.Extend(ctx, l.queue, receipts[i], o.After)
+			_, err = d.Queue.Extend(ctx, l.queue, d.hands.leave(l.queue, id), o.After)
 			again = true
 		default:
 			l.deleting.Add(1)
-			d.finished <- finished{l, receipts[i]}
+			d.finished <- finished{l, id}
 		}
 		if err != nil { // it will be handled again when the lease is over
-			d.Log.Error("settle a message", "queue", l.queue, "message", receipts[i].ID, "error", err)
+			d.Log.Error("settle a message", "queue", l.queue, "message", id, "error", err)
 		}
 	}
 	if again {
@@ -452,13 +457,8 @@ func (d *Dispatcher) handle(ctx context.Context, l *lane, leases []rouse.Lease) 
 	}
 }
 
-// hold extends leases until the returned function is called, which returns the
-// receipts that are valid then.
-func (d *Dispatcher) hold(ctx context.Context, l *lane, leases []rouse.Lease) func() []rouse.Receipt {
-	receipts := make([]rouse.Receipt, len(leases))
-	for i, lease := range leases {
-		receipts[i] = lease.Receipt
-	}
+// hold extends leases until the returned function is called.
+func (d *Dispatcher) hold(ctx context.Context, l *lane, leases []rouse.Lease) func() {
 	var mu sync.Mutex // held while leases are extended
 	over := false
 	var timer *time.Timer
@@ -468,25 +468,25 @@ func (d *Dispatcher) hold(ctx context.Context, l *lane, leases []rouse.Lease) fu
 		if over {
 			return
 		}
-		for i, r := range receipts {
+		for _, lease := range leases {
+			r := d.hands.valid(l.queue, lease.ID)
 			next, err := d.Queue.Extend(ctx, l.queue, r, d.Lease)
 			if err != nil {
 				d.Log.Warn("extend the lease of a message", "queue", l.queue, "error", err)
 				continue
 			}
-			receipts[i] = next
+			d.hands.renew(l.queue, r, next)
 		}
 		timer.Reset(d.Lease / 3)
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	timer = time.AfterFunc(d.Lease/3, extend)
-	return func() []rouse.Receipt {
+	return func() {
 		timer.Stop()
 		mu.Lock()
 		defer mu.Unlock()
 		over = true
-		return receipts
 	}
 }
 

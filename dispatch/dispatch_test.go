@@ -31,6 +31,12 @@ func TestBackoffDoublesAndIsBounded(t *testing.T) {
 // serve runs a Dispatcher over a real queue until the test ends.
 func serve(t *testing.T, lane Lane, handle func([]rouse.Lease) []Outcome, change ...func(*Config)) *Dispatcher {
 	t.Helper()
+	return serveAt(t, time.Now, lane, handle, change...)
+}
+
+// serveAt is serve with a clock on the wall.
+func serveAt(t *testing.T, now func() time.Time, lane Lane, handle func([]rouse.Lease) []Outcome, change ...func(*Config)) *Dispatcher {
+	t.Helper()
 	store, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -39,8 +45,8 @@ func serve(t *testing.T, lane Lane, handle func([]rouse.Lease) []Outcome, change
 	if err != nil {
 		t.Fatal(err)
 	}
-	queues := queue.New(queue.Config{Keys: keys})
-	c := Config{Queue: queues.Plain(), Prefix: "q:", Log: slog.New(slog.DiscardHandler), Poll: 50 * time.Millisecond,
+	queues := queue.New(queue.Config{Keys: keys, Now: now})
+	c := Config{Queue: queues.Plain(), Prefix: "q:", Now: now, Log: slog.New(slog.DiscardHandler), Poll: 50 * time.Millisecond,
 		Lane:   func(context.Context, string) Lane { return lane },
 		Handle: func(_ context.Context, _ string, ls []rouse.Lease) []Outcome { return handle(ls) }}
 	for _, f := range change {

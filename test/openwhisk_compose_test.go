@@ -107,12 +107,13 @@ func TestConductorsShareTheirBounds(t *testing.T) {
 func TestCompositionsEndAfterAKill(t *testing.T) {
 	s := start(t, "")
 	w := s.whisk("default")
-	w.conductor("again", "def main(args): return {'action': 'again'}\n")
+	// Its hundred runs take seconds: it is killed among them.
+	w.conductor("again", "import time\ndef main(args):\n time.sleep(0.03)\n return {'action': 'again'}\n")
 	id := w.ask("POST", "_/actions/again", "{}").text(t, "activationId")
-	eventually(t, "it runs", func() bool {
-		a, err := s.Activation(t.Context(), id, 0)
-		return err == nil && a.Status == rouse.StatusPending
-	})
+	eventually(t, "it runs", func() bool { return w.count("again") > 0 })
+	if a, err := s.Activation(t.Context(), id, 0); err != nil || a.Status != rouse.StatusPending {
+		t.Fatalf("it is %v before the server is killed: %v", a.Status, err)
+	}
 	s.kill()
 	again := start(t, s.data)
 	w = &whisk{again, w.auth}

@@ -164,7 +164,6 @@ func (t *timetable) passed(s state, now time.Time) []time.Time {
 	}
 }
 
-// fire makes the event of a firing. Its ID is the same whenever it is made.
 // A body is the data of an event.
 type body struct {
 	Schedule string          `json:"schedule" doc:"the name of the trigger"`
@@ -173,6 +172,7 @@ type body struct {
 	Data     json.RawMessage `json:"data,omitempty" doc:"of the config"`
 }
 
+// fire makes the event of a firing. Its ID is the same whenever it is made.
 func (t *timetable) fire(r rouse.Ref, f firing, now time.Time) (rouse.Event, error) {
 	due := f.due.UTC()
 	b, err := json.Marshal(body{r.Name, due, f.missed, t.Data})
