@@ -283,6 +283,8 @@ func TestAheadOfARestart(t *testing.T) {
 			inCalendar(t, func(t *testing.T, c *calendar) {
 				c.schedule("a", eachMinute)
 				c.on("a", "f")
+				c.schedule("skips", `{"cron": "* * * * *", "missed": "skip"}`)
+				c.on("skips", "s")
 				c.schedule("withdrawn", eachMinute)
 				c.on("withdrawn", "w")
 				c.at(58 * time.Second)
@@ -302,9 +304,9 @@ func TestAheadOfARestart(t *testing.T) {
 						t.Errorf("%s came at %v", f.id, f.at)
 					}
 				}
-				want := map[string]int{"a/" + dueFirst: 1}
+				want := map[string]int{"a/" + dueFirst: 1, "skips/" + dueFirst: 1}
 				if down > time.Minute { // the newest that was missed, for all
-					want["a/2000-01-01T00:10:00Z"] = 1
+					want = map[string]int{"a/" + dueFirst: 1, "a/2000-01-01T00:10:00Z": 1, "skips/2000-01-01T00:10:00Z": 1}
 				}
 				if !maps.Equal(n, want) {
 					t.Errorf("%v, want %v", n, want)

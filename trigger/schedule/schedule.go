@@ -10,7 +10,7 @@
 // What is due soon is stored ahead, so that nothing is left to do when its time
 // comes but to call the function: else ten thousand schedules that are due at
 // one moment would have to be stored first. One firing of a trigger at a time is
-// stored ahead; the next one, when it is over.
+// stored ahead; the next one, when it is over. With "missed": "skip" none is.
 //
 // Zones with daylight saving: an expression that names hours, such as "30 2 * *
 // *", fires once for each time it names. Where that comes twice it fires at the
@@ -303,6 +303,9 @@ func (e *entry) health() event.State {
 
 // turnAt returns when to look after an entry.
 func (e *entry) turnAt(now time.Time) time.Time {
+	if e.table.Missed == missedSkip { // a server that is killed before it is due is to skip it
+		return e.due
+	}
 	turn := e.due.Add(-ahead)
 	if turn.Before(e.state.Last) { // which may be to come itself
 		turn = e.state.Last
