@@ -21,8 +21,8 @@ gets a share of the calls. Callers that use it need not know versions.`,
   rouse alias list hello
   rouse alias rm hello prod
   rouse invoke hello --qualifier prod`,
-		Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: unknown,
+		RunE: help,
 	}
 	c.AddCommand(aliasSet(a), aliasList(a), aliasRemove(a))
 	return c

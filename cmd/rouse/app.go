@@ -167,7 +167,7 @@ func (a *app) complain(err error) {
 	case client.Unreachable(err):
 		text = fmt.Sprintf("no server answers at %s (%v); is it running? start it with: rouse up", e.On, e.Err)
 	case e != nil && e.Kind == rouse.Unauthenticated:
-		text = fmt.Sprintf("the server does not take the token from %s; set ROUSE_TOKEN, or --data to the server's data folder", a.tokenFrom)
+		text = fmt.Sprintf("the server does not take the token from %s; set ROUSE_DATA to the server's data folder, or ROUSE_TOKEN", a.tokenFrom)
 	case e != nil && e.Kind == rouse.NotFound && strings.Contains(e.Err.Error(), "no such function"):
 		text += "; what is deployed is listed by: rouse functions"
 	}
@@ -178,6 +178,21 @@ func (a *app) complain(err error) {
 func usage(c *cobra.Command, format string, args ...any) error {
 	return fmt.Errorf("%s; see: %s --help", fmt.Sprintf(format, args...), c.CommandPath())
 }
+
+// unknown refuses what is no command of a group, and says what may be meant.
+func unknown(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+		return usage(c, "unknown command %q; did you mean %s?", args[0], strings.Join(like, " or "))
+	}
+	return usage(c, "unknown command %q", args[0])
+}
+
+// help is what a group does without a command.
+func help(c *cobra.Command, _ []string) error { return c.Help() }
 
 // exactly is cobra.ExactArgs, but says what is missing: names are the
 // arguments', such as "NAME".

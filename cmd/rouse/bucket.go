@@ -24,8 +24,8 @@ photos:2026/cat.jpg; what has a colon nowhere, or after a slash, is a file.`,
   rouse bucket cp cat.jpg photos:2026/
   rouse bucket ls photos:2026/
   rouse bucket cp photos:2026/cat.jpg .`,
-		Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: unknown,
+		RunE: help,
 	}
 	c.AddCommand(bucketMake(a), bucketCopy(a), bucketList(a), bucketRemove(a))
 	return c

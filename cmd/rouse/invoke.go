@@ -34,7 +34,10 @@ func invokeCommand(a *app) *cobra.Command {
 
 The payload is -d, a file with -d @FILE, or what is piped in. It must be JSON
 unless --content-type says otherwise. Where the function fails, its message and
-stack go to standard error, and the exit code is 1.`,
+stack go to standard error, and the exit code is 1.
+
+The data folder of the server is ROUSE_DATA, or --data before the command:
+rouse --data DIR invoke NAME.`,
 		Example: `  rouse invoke hello -d '{"name":"ada"}'
   rouse invoke hello -d @event.json --logs
   echo '{"name":"ada"}' | rouse invoke hello | jq .

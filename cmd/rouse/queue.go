@@ -23,8 +23,8 @@ received and not deleted is handed out again once its visibility is over.`,
 		Example: `  rouse queue create jobs --dead-letter jobs-dead --max-receives 5
   rouse queue send jobs '{"n":1}'
   rouse queue receive jobs --delete`,
-		Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: unknown,
+		RunE: help,
 	}
 	c.AddCommand(queueCreate(a), queueSend(a), queueReceive(a), queuePeek(a), queueList(a), queuePurge(a), queueRedrive(a), queueRemove(a))
 	return c

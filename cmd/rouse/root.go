@@ -54,8 +54,11 @@ The server is found by --server or ROUSE_SERVER, and its token by ROUSE_TOKEN
 or in the data folder of a server on this machine (--data or ROUSE_DATA).
 
 Exit codes: 0 all went well, 1 a function failed, 2 something else did.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		Args:             unknown,
+		RunE:             help,
+		TraverseChildren: true, // --data before a command is the folder, also where the command has its own
 	}
 	root.CompletionOptions.DisableDefaultCmd = true // ours completes functions' names as well
 	flags := root.PersistentFlags()
@@ -63,7 +66,12 @@ Exit codes: 0 all went well, 1 a function failed, 2 something else did.`,
 	flags.StringVar(&a.data, "data", "", "data `folder` of the server, which holds the token (ROUSE_DATA)")
 	flags.StringVarP(&a.namespace, "namespace", "n", "", "`namespace` of functions (ROUSE_NAMESPACE, else default)")
 	flags.BoolVar(&a.json, "json", false, "print JSON, for programs")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%v", err) })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if before := c.Flags().Args(); c.HasSubCommands() && len(before) > 0 { // a flag of no command
+			return unknown(c, before)
+		}
+		return usage(c, "%v", err)
+	})
 	for _, command := range commands {
 		root.AddCommand(command(a))
 	}

@@ -24,7 +24,7 @@ path, {name...} for the rest, and a slash at the end for all below.`,
   rouse routes set 'GET /items/{id}' items --public
   rouse routes rm /hello`,
 		Aliases: []string{"route"},
-		Args:    exactly(),
+		Args:    unknown,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.listRoutes(c.Context()) },
 	}
 	list := &cobra.Command{

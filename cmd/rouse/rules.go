@@ -24,7 +24,7 @@ queue, a stream or a webhook, at least once.`,
   rouse rules describe resize
   rouse rules pause resize`,
 		Aliases: []string{"rule"},
-		Args:    exactly(),
+		Args:    unknown,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.listRules(c.Context()) },
 	}
 	list := &cobra.Command{

@@ -146,13 +146,16 @@ func TestReadEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// Every command teaches by example.
+// Every command teaches by example, and one with commands refuses what is none.
 func TestHelpTeaches(t *testing.T) {
 	root := rootCommand(newApp())
 	var look func(c *cobra.Command)
 	look = func(c *cobra.Command) {
 		for _, sub := range c.Commands() {
 			look(sub)
+		}
+		if c.HasSubCommands() && c.Use == c.Name() && (c.Args == nil || c.Args(c, []string{"nothing"}) == nil) {
+			t.Errorf("%s takes any command", c.CommandPath())
 		}
 		if c == root {
 			return

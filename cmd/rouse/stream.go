@@ -28,8 +28,8 @@ same key stay in order; a stream with more shards takes more at once.`,
 		Example: `  rouse stream create clicks --shards 4
   rouse stream put clicks -k ada '{"page":"/"}'
   rouse stream tail clicks`,
-		Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: unknown,
+		RunE: help,
 	}
 	c.AddCommand(streamCreate(a), streamPut(a), streamTail(a), streamScale(a), streamList(a), streamRemove(a))
 	return c

@@ -23,6 +23,8 @@ platforms work in it, and in no other; rouse env shows them how. The subject
   rouse subject set guest --invocations 120 --fires 60 --concurrent 30
   rouse subject set guest --rotate
   rouse subject rm guest`,
+		Args: unknown,
+		RunE: help,
 	}
 	list := &cobra.Command{
 		Use:     "ls",

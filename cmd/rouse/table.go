@@ -23,8 +23,8 @@ first. Items are JSON objects; a condition is one such as {"price": {"lt": 5}}.`
   rouse table put seen '{"user":"ada","at":1,"page":"/"}'
   rouse table get seen ada 1
   rouse table query seen ada --sort 'ge 1'`,
-		Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: unknown,
+		RunE: help,
 	}
 	c.AddCommand(tableCreate(a), tablePut(a), tableGet(a), tableDelete(a), tableQuery(a), tableScan(a), tableList(a), tableRemove(a))
 	return c

@@ -23,8 +23,8 @@ a request comes in. Rules say where its events go.`,
   rouse trigger kinds
   rouse trigger ls
   rouse trigger fire nightly`,
-		Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: unknown,
+		RunE: help,
 	}
 	c.AddCommand(triggerSet(a), triggerKinds(a), triggerFire(a), triggerList(a), triggerDescribe(a), triggerRemove(a))
 	return c
