@@ -2,15 +2,13 @@
 import base64
 import importlib
 import inspect
-import json
 import os
 import sys
 import types
 
+import worker
+
 VARIABLE, COROUTINE = 0x4, 0x80  # of co_flags, as inspect names them
-
-
-decode = json.JSONDecoder().decode
 
 
 class HandlerNotFound(Exception):
@@ -104,7 +102,7 @@ def load(start):
         elif context.content_type:
             event = typed(payload, context.content_type)
         else:
-            event = decode(payload.decode('utf-8')) if payload else None
+            event = worker.loads(payload.decode('utf-8')) if payload else None
         if takes == 2:
             return function(event, context)
         return function(event) if takes else function()

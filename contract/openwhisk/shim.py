@@ -32,7 +32,7 @@ NO_BINARY = 'The action failed to generate or locate a binary. See logs for deta
 NO_START = 'Cannot start action. Check logs for details.'
 FAILED = 'The action failed during initialization: '
 
-decode = json.JSONDecoder().decode
+decode = worker.loads
 raw_decode = json.JSONDecoder().raw_decode
 environ = os.environ
 
@@ -95,9 +95,9 @@ class Variable(object):
         self.key = next(k for k in self.known if k in (self.name, self.name.encode('ascii')))
         LIBC.putenv(ctypes.c_void_p(ctypes.addressof(self.buffer)))
 
-    def set(self, value):
-        raw = value.encode('utf-8')[:self.size]
-        self.known[self.key] = raw if isinstance(self.key, bytes) else value
+    def set(self, raw):
+        """Gives it a value, of size bytes at most."""
+        self.known[self.key] = raw
         if self.view is not None:
             self.view[self.at:self.at + len(raw) + 1] = raw + b'\0'
         else:
@@ -121,9 +121,10 @@ class Action(object):
 
     def __call__(self, payload, http, context):
         if self.attached:
-            ACTIVATION.set(context.activation)
-            TRANSACTION.set(context.activation)
-            DEADLINE.set(str(int(context.deadline)))
+            activation = context.activation.encode('ascii')
+            ACTIVATION.set(activation)
+            TRANSACTION.set(activation)
+            DEADLINE.set(str(int(context.deadline)).encode('ascii'))
         return self.run(payload)
 
     def call(self, payload):
@@ -132,7 +133,7 @@ class Action(object):
             arguments = payload.decode('utf-8')
             if arguments[0] == '"':
                 transaction, end = raw_decode(arguments)
-                TRANSACTION.set(transaction)
+                TRANSACTION.set(transaction.encode('utf-8')[:TRANSACTION.size])
                 arguments = arguments[end:]
             arguments = decode(arguments)
         except (ValueError, RuntimeError):  # numbers too long, too many brackets
@@ -422,7 +423,7 @@ class Once(object):
 
     def run(self, payload):
         event = decode(payload.decode('utf-8'))
-        TRANSACTION.set(event['transaction_id'])
+        TRANSACTION.set(event['transaction_id'].encode('utf-8')[:TRANSACTION.size])
         arguments = json.dumps(event['value'])
         args = [self.file, arguments]
         if len(arguments) > MAX_ARGUMENT:

@@ -1,6 +1,8 @@
 package process_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/rouse-run/rouse"
@@ -91,6 +93,61 @@ func testEventsThatAreNotJSON(t *testing.T, d *process.Driver) {
 			a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Event: rouse.Event{ContentType: c.contentType, Data: []byte(c.data)}})
 			if err != nil || string(a.Result) != want {
 				t.Errorf("%s of %s: %v %s %v, not %s", runtime, c.contentType, err, a.Result, a.Failure, want)
+			}
+		}
+	}
+}
+
+// Every Python reads and writes JSON as its library does, also the same objects
+// again after they could not be written.
+func TestJSONOfEveryPython(t *testing.T) {
+	each(t, func(t *testing.T, d *process.Driver) {
+		for _, rt := range d.Runtimes() {
+			if rt.Family == "python" {
+				t.Run(rt.Name, func(t *testing.T) { testJSON(t, d, rt.Name) })
+			}
+		}
+	})
+}
+
+func testJSON(t *testing.T, d *process.Driver, runtime string) {
+	for _, concurrency := range []int{1, 3} {
+		if runtime == "python2.7" && concurrency > 1 {
+			continue
+		}
+		h := boot(t, d, rouse.Function{Runtime: runtime, Handler: "main.main", Limits: rouse.Limits{Concurrency: concurrency}}, map[string]string{"main.py": `# coding: utf-8
+from __future__ import unicode_literals
+import json
+inner = {}
+kept = {'a': [inner]}
+def main(event, context):
+    inner['b'] = {
+        'object': object(), 'circle': kept, 'nan': float('nan'), 'key': {(1, 2): 3},
+        'right': [1.5, -0.0, 1e300, 12345678901234567890123, None, True, 'Zo\xeb "\\\n\x01\u2028', {}, [], (1, 2), {1: 2}, event],
+    }[event['b'][0]]
+    if event.get('own'):
+        return [json.dumps(kept, separators=(',', ':'), ensure_ascii=False)]
+    return kept
+`})
+		for _, b := range []string{"object", "right", "circle", "right", "nan", "right", "key", "right"} {
+			event := " \n{\"b\" : [\"" + b + "\"] , \"own\":\t0}\r\n "
+			a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Event: rouse.Event{Data: []byte(event)}})
+			if err != nil {
+				t.Fatalf("%v\n%s", err, h.printed())
+			}
+			if b != "right" {
+				if a.Status != rouse.StatusFailed || a.Failure.Type != "NotJSON" {
+					t.Errorf("with %s it answered %s %+v", b, a.Result, a.Failure)
+				}
+				continue
+			}
+			own := h.ask(t, map[string]any{"b": []string{b}, "own": 1})
+			var want []string
+			if err := json.Unmarshal(own.Result, &want); err != nil || len(want) != 1 {
+				t.Fatalf("%s %+v: %v", own.Result, own.Failure, err)
+			}
+			if got := string(a.Result); got != strings.Replace(want[0], `"own":1`, `"own":0`, 1) {
+				t.Errorf("it wrote %s %+v, not %s", got, a.Failure, want[0])
 			}
 		}
 	}

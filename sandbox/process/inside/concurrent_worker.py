@@ -89,6 +89,7 @@ class ConcurrentWorker(worker.Worker):
 
 
 def serve(start, pipe, handle):
+    worker.encoder = None  # it is for one thread
     sys.stdout = Tagged(pipe, 1, sys.stdout)
     sys.stderr = Tagged(pipe, 2, sys.stderr)
     w = ConcurrentWorker(start, pipe, handle)
