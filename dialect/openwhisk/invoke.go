@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,8 +80,11 @@ func (a *action) checkFinal(b []byte) error {
 	return nil
 }
 
-// wait reads how long a blocking invocation is waited for.
+// waitOf reads how long a blocking invocation is waited for; most don't say.
 func (d *Door) waitOf(r *http.Request) (time.Duration, error) {
+	if !strings.Contains(r.URL.RawQuery, "timeout") {
+		return d.Wait, nil
+	}
 	text := r.URL.Query().Get("timeout")
 	if text == "" {
 		return d.Wait, nil
