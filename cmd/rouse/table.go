@@ -18,7 +18,10 @@ func tableCommand(a *app) *cobra.Command {
 		Use:   "table",
 		Short: "Make tables, and put, get and query items",
 		Long: `A table holds items by a key, and by a second one that sorts those with the same
-first. Items are JSON objects; a condition is one such as {"price": {"lt": 5}}.`,
+first. Items are JSON objects; a condition is one such as {"price": {"lt": 5}}.
+Its tests are eq, ne, lt, le, gt, ge, between, in, begins, contains, exists, type
+and size; {"$or": [...]}, {"$and": [...]} and {"$not": {...}} combine. All of it:
+docs/DATA.md.`,
 		Example: `  rouse table create seen --key user --sort at:number
   rouse table put seen '{"user":"ada","at":1,"page":"/"}'
   rouse table get seen ada 1
