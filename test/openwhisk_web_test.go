@@ -256,16 +256,63 @@ func TestOpenWhiskWebActions(t *testing.T) {
 	})
 }
 
+// api makes a path of an API lead to an action, as "wsk api create" does, with
+// what that action wants to be shown.
+func (w *whisk) api(base, path, method, action string, secret any) reply {
+	w.t.Helper()
+	to := map[string]any{"name": action, "namespace": "_", "backendMethod": method, "backendUrl": "http://x/api/v1/web/_/default/" + action + ".http"}
+	if secret != nil {
+		to["secureKey"] = secret
+	}
+	return w.ask("POST", "web/whisk.system/apimgmt/createApi.http?accesstoken=DUMMY+TOKEN&responsetype=http&spaceguid=x", map[string]any{"apidoc": map[string]any{
+		"namespace": "_", "apiName": "Club", "gatewayBasePath": base, "gatewayPath": path, "gatewayMethod": method, "id": "API:_:" + base, "action": to}})
+}
+
+// The gateway shows an action the secret that its API was made with, and no other.
+func TestTheGatewayShowsSecrets(t *testing.T) {
+	s := start(t, "")
+	w := s.whisk("default")
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(w.auth))
+	secure := func(want any) {
+		w.python("shut", "def main(args):\n    return {'body': 'in'}\n", annotations(map[string]any{"web-export": true, "require-whisk-auth": want}))
+	}
+	for _, c := range []struct {
+		want, secret any
+		shown        []string
+		status       int
+	}{
+		{"one", nil, nil, 401},
+		{"one", nil, []string{"X-Require-Whisk-Auth", "one"}, 200},
+		{"one", "one", nil, 200},
+		{"one", "other", nil, 401},
+		{"one", "other", []string{"X-Require-Whisk-Auth", "one"}, 401},
+		{6236405539608511, 6236405539608511, nil, 200},
+		{42, 43, nil, 401},
+		{true, true, nil, 401},
+		{true, nil, []string{"Authorization", basic}, 200},
+		{"new", "one", nil, 401},
+	} {
+		secure(c.want)
+		r := w.api("/shut", "/in", "GET", "shut", c.secret)
+		if r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		at := strings.TrimPrefix(r.text(t, "gwApiUrl"), "http://"+s.addr) + "/in"
+		if r := w.visit("GET", at, "", c.shown...); r.status != c.status || r.status == 401 && r.header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%v, made with %v, shown %v: %d %s", c.want, c.secret, c.shown, r.status, r.body)
+		}
+		if r := w.visit("OPTIONS", at, ""); r.status != 200 {
+			t.Errorf("%v: browsers ask: %d %s", c.want, r.status, r.body)
+		}
+	}
+}
+
 func TestOpenWhiskGateway(t *testing.T) {
 	s := start(t, "")
 	w, guest := s.whisk("default"), s.whisk("guest")
 	w.python("books", "def main(args):\n    return {'body': args}\n", annotations(map[string]any{"web-export": true}))
 	w.python("hidden", echoes, nil)
-	create := func(w *whisk, base, path, method, action string) reply {
-		return w.ask("POST", "web/whisk.system/apimgmt/createApi.http?accesstoken=DUMMY+TOKEN&responsetype=http&spaceguid=x", map[string]any{"apidoc": map[string]any{
-			"namespace": "_", "apiName": "Club", "gatewayBasePath": base, "gatewayPath": path, "gatewayMethod": method, "id": "API:_:" + base,
-			"action": map[string]any{"name": action, "namespace": "_", "backendMethod": method, "backendUrl": "http://x/api/v1/web/_/default/" + action + ".http"}}})
-	}
+	create := func(w *whisk, base, path, method, action string) reply { return w.api(base, path, method, action, nil) }
 	r := create(w, "/club", "/books", "GET", "books")
 	if r.status != 200 || r.get(t, "gwApiActivated") != true || !strings.HasSuffix(r.text(t, "gwApiUrl"), "/club") {
 		t.Fatalf("%d %s", r.status, r.body)

@@ -57,6 +57,18 @@ type swaggerTarget struct {
 	Package   string `json:"package"`
 	Action    string `json:"action"`
 	URL       string `json:"url"`
+
+	// Secret is what the action wants to be shown, text or a number.
+	Secret json.RawMessage `json:"secureKey,omitempty"`
+}
+
+// secret is what the action is shown, "" where that is nothing.
+func (t *swaggerTarget) secret() string {
+	var s string
+	if json.Unmarshal(t.Secret, &s) != nil {
+		return string(t.Secret)
+	}
+	return s
 }
 
 // verbs are the methods that a path may have.
@@ -117,6 +129,8 @@ type apiBody struct {
 			Name      string `json:"name"`
 			Namespace string `json:"namespace"`
 			URL       string `json:"backendUrl"`
+
+			Secret json.RawMessage `json:"secureKey"`
 		} `json:"action"`
 	} `json:"apidoc"`
 }
@@ -164,7 +178,7 @@ func (d *Door) createAPI(c *call) error {
 	at := object(paths, in.Doc.Path)
 	at[verb] = map[string]any{
 		"operationId": operationID(verb, in.Doc.Path), "responses": map[string]any{"default": map[string]any{"description": "Default response"}},
-		"x-openwhisk": swaggerTarget{string(p.ns), cmp.Or(p.pack, "default"), p.name, in.Doc.Action.URL},
+		"x-openwhisk": swaggerTarget{string(p.ns), cmp.Or(p.pack, "default"), p.name, in.Doc.Action.URL, in.Doc.Action.Secret},
 	}
 	if len(in.Doc.Parameters) > 2 {
 		at["parameters"] = in.Doc.Parameters
@@ -429,7 +443,13 @@ func (d *Door) gateway(c *call) error {
 	if who, _, err := d.authenticated(c.r); err == nil {
 		w.user = string(who.Namespace)
 	}
-	// What the action wants to be shown, whoever made the API has.
+	if secret := o.To.secret(); secret != "" {
+		c.r.Header.Set(headerSecret, secret)
+	}
+	if err := w.admit(); err != nil {
+		c.cors()
+		return err
+	}
 	return d.serveWeb(w)
 }
 

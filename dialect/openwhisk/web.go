@@ -140,9 +140,6 @@ func (d *Door) webCall(c *call) (*webCall, error) {
 	if !w.action.exported() {
 		return nil, errNotFound
 	}
-	if c.r.Method == http.MethodOptions { // browsers ask before they show anything
-		return w, nil
-	}
 	return w, w.admit()
 }
 
@@ -161,6 +158,9 @@ func (d *Door) admitted(c *call, ns rouse.Namespace) error {
 
 // admit checks what the annotation require-whisk-auth wants to see.
 func (w *webCall) admit() error {
+	if w.r.Method == http.MethodOptions { // browsers ask before they show anything
+		return nil
+	}
 	var want any
 	if json.Unmarshal(w.action.Annotations.get("require-whisk-auth"), &want) != nil || want == nil {
 		return nil
@@ -180,8 +180,11 @@ func (w *webCall) admit() error {
 	return nil
 }
 
+// headerSecret is that in which an action is shown what it wants to see.
+const headerSecret = "X-Require-Whisk-Auth"
+
 func (w *webCall) secret(want string) error {
-	if given := w.r.Header.Values("X-Require-Whisk-Auth"); len(given) != 1 || !sameSecret(given[0], want) {
+	if given := w.r.Header.Values(headerSecret); len(given) != 1 || !sameSecret(given[0], want) {
 		return refuse(http.StatusUnauthorized, textNoAuth)
 	}
 	return nil
