@@ -86,6 +86,17 @@ func TestOpenWhiskWebActions(t *testing.T) {
 		if r = w.visit("POST", webRoot+"args", "\x89PNG\xff", "Content-Type", "image/png"); r.get(t, "__ow_body") != base64.StdEncoding.EncodeToString([]byte("\x89PNG\xff")) {
 			t.Errorf("%s", r.body)
 		}
+		if r = w.visit("POST", webRoot+"args?a=1", `{"b":2}`, "Content-Type", "application/vnd.api+json; charset=utf-8"); r.get(t, "a") != "1" || r.get(t, "b") != 2.0 || r.get(t, "__ow_body") != nil {
+			t.Errorf("%s", r.body)
+		}
+		for _, body := range []string{`[1,"str str",false]`, `"this is a string"`, `true`, `99`, `null`} {
+			var got map[string]json.RawMessage
+			r := w.visit("POST", webRoot+"args.json", body, "Content-Type", "application/json")
+			var all struct{ Body json.RawMessage }
+			if json.Unmarshal(r.body, &all) != nil || json.Unmarshal(all.Body, &got) != nil || strings.ReplaceAll(string(got["__ow_body"]), " ", "") != strings.ReplaceAll(body, " ", "") {
+				t.Errorf("%s: %s", body, r.body)
+			}
+		}
 		for _, query := range []string{"__ow_method=x", "__ow_headers=x", "__ow_path=x", "__ow_user=x", "__ow_body=x", "__ow_query=x"} {
 			if r := w.visit("GET", webRoot+"args?"+query, ""); r.status != 400 || r.text(t, "error") != "Request defines parameters that are not allowed (e.g., reserved properties)." {
 				t.Errorf("%s: %d %s", query, r.status, r.body)
@@ -139,6 +150,14 @@ func TestOpenWhiskWebActions(t *testing.T) {
 			{`{"svg":"<svg/>"}`, ".svg", "", 200, "image/svg+xml", "<svg/>"},
 			{`{"text":"hi"}`, ".text", "", 200, "text/plain; charset=UTF-8", "hi"},
 			{`{"text":3}`, ".text", "", 200, "text/plain; charset=UTF-8", "3"},
+			{`{"body":"<b>","html":"<i>"}`, ".html", "", 200, "text/html; charset=UTF-8", "<b>"},
+			{`{"body":{"a":1}}`, ".text", "", 200, "text/plain; charset=UTF-8", "{\n  \"a\": 1\n}"},
+			{`{"error":{"body":"<svg/>"}}`, ".svg", "", 200, "image/svg+xml", "<svg/>"},
+			{`{"body":"eyJhIjoxfQ==","headers":{"content-type":"application/vnd.api+json"}}`, "", "", 200, "application/vnd.api+json", `{"a":1}`},
+			{`{"body":"{\"a\":1}","headers":{"content-type":"application/json"}}`, "", "", 200, "application/json", `{"a":1}`},
+			{`{"body":"true","headers":{"content-type":"application/json"}}`, "", "", 200, "application/json", `true`},
+			{`{"body":"PHN2Zy8+","headers":{"content-type":"image/svg+xml"}}`, "", "", 200, "image/svg+xml", "<svg/>"},
+			{`{"body":"<svg/>","headers":{"content-type":"image/svg+xml"}}`, "", "", 200, "image/svg+xml", "<svg/>"},
 		} {
 			r := says(c.answer, c.ext, c.more)
 			if r.status != c.status || string(r.body) != c.body || r.header.Get("Content-Type") != c.contentType || r.header.Get("X-Openwhisk-Activation-Id") == "" {
@@ -165,7 +184,8 @@ func TestOpenWhiskWebActions(t *testing.T) {
 			{`{"statusCode":"many","body":"y"}`, "", "", 400, "Response is not valid 'message/http'."},
 			{`{"statusCode":99,"body":"y"}`, "", "", 400, "Response is not valid 'message/http'."},
 			{`{"headers":{"x\r\ny":"1"},"body":"y"}`, "", "", 400, "Response is not valid 'message/http'."},
-			{`{"headers":{"content-type":"image/png"},"body":"*"}`, "", "", 400, "Response is not valid 'message/http'."},
+			{`{"headers":{"content-type":"image/png"},"body":"*"}`, "", "", 400, "Response type in header did not match generated content type."},
+			{`{"headers":{"content-type":"xyzbar"},"body":"x"}`, "", "", 400, "Response did not specify a known content-type."},
 			{`{"headers":{"content-type":"text/plain"},"body":{"a":1}}`, "", "", 400, "Response type in header did not match generated content type."},
 			{`{"headers":{"content-type":"???"},"body":"x"}`, "", "", 400, "Response did not specify a known content-type."},
 			{`7`, "", "", 400, "There was an error processing your request."},

@@ -259,25 +259,29 @@ func (w *webCall) merge(args map[string]json.RawMessage, body []byte) error {
 		return nil
 	}
 	media, _, _ := mime.ParseMediaType(w.r.Header.Get("Content-Type"))
-	switch media { // others are the action's to read
-	case "application/x-www-form-urlencoded":
+	switch { // others are the action's to read
+	case media == "application/x-www-form-urlencoded":
 		values, err := url.ParseQuery(string(body))
 		if err != nil {
 			return refuse(http.StatusBadRequest, "The request content was malformed:\n%s", err)
 		}
 		return form(values)
-	case "application/json":
-		var object map[string]json.RawMessage
-		if err := json.Unmarshal(body, &object); err == nil {
-			for _, key := range slices.Sorted(maps.Keys(object)) {
-				if err := add(key, object[key]); err != nil {
-					return err
-				}
-			}
-			return nil
-		} else if !json.Valid(body) {
+	case isJSON(media):
+		var value json.RawMessage
+		if err := json.Unmarshal(body, &value); err != nil {
 			return refuse(http.StatusBadRequest, "The request content was malformed:\n%s", err)
 		}
+		var object map[string]json.RawMessage
+		if json.Unmarshal(value, &object) != nil || object == nil { // it is no object
+			args["__ow_body"] = value
+			return nil
+		}
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			if err := add(key, object[key]); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	args["__ow_body"] = quoted(bodyText(body, media, false))
 	return nil
@@ -310,17 +314,25 @@ func bodyText(body []byte, contentType string, raw bool) string {
 	return string(body)
 }
 
+// isJSON reports whether a media type is JSON, or is made of it.
+func isJSON(media string) bool {
+	return media == "application/json" || strings.HasSuffix(media, "+json")
+}
+
 // isBinary reports whether a media type is not text.
 func isBinary(media string) bool {
 	kind, of, _ := strings.Cut(media, "/")
+	if isJSON(media) {
+		return false
+	}
 	switch kind {
 	case "", "text", "message", "multipart":
 		return false
 	case "image":
 		return of != "svg+xml"
 	case "application":
-		return !slices.Contains([]string{"json", "xml", "javascript", "x-www-form-urlencoded", "ecmascript", "graphql", "x-javascript", "soap+xml", "rss+xml", "atom+xml", "xhtml+xml", "yaml", "x-yaml", "x-ndjson"}, of) &&
-			!strings.HasSuffix(of, "+json") && !strings.HasSuffix(of, "+xml")
+		return !slices.Contains([]string{"xml", "javascript", "x-www-form-urlencoded", "ecmascript", "graphql", "x-javascript", "soap+xml", "rss+xml", "atom+xml", "xhtml+xml", "yaml", "x-yaml", "x-ndjson"}, of) &&
+			!strings.HasSuffix(of, "+xml")
 	}
 	return true
 }

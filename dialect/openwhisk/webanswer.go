@@ -35,14 +35,12 @@ func (w *webCall) reply(r response) error {
 	}
 	value := r.Result
 	var at []string
+	named := w.ext != ".http" && w.ext != ".json"
 	switch {
 	case r.code == codeApplication:
 		at = []string{"error"}
-	case w.ext == ".http":
-	case w.rest != "" && w.rest != "/":
-		at = strings.Split(strings.Trim(w.rest, "/"), "/")
-	case w.ext != ".json":
-		at = []string{w.ext[1:]}
+	case w.ext != ".http" && w.rest != "" && w.rest != "/":
+		at, named = strings.Split(strings.Trim(w.rest, "/"), "/"), false
 	}
 	for _, field := range at {
 		var object map[string]json.RawMessage
@@ -50,6 +48,16 @@ func (w *webCall) reply(r response) error {
 			return refuse(http.StatusNotFound, "Response does not include requested property.")
 		}
 		value = object[field]
+	}
+	var object map[string]json.RawMessage
+	if named && json.Unmarshal(value, &object) == nil && object != nil {
+		ok := false
+		if value, ok = object["body"]; !ok {
+			value, ok = object[w.ext[1:]]
+		}
+		if !ok {
+			return refuse(http.StatusNotFound, "Response does not include requested property.")
+		}
 	}
 	if value = bytes.TrimSpace(value); len(value) == 0 {
 		return invalidMedia(w.ext)
@@ -71,6 +79,8 @@ func (w *webCall) reply(r response) error {
 	}
 	return nil
 }
+
+const textOtherType = "Response type in header did not match generated content type."
 
 // http makes an answer of {statusCode, headers, body}.
 func (w *webCall) http(value json.RawMessage) error {
@@ -104,18 +114,21 @@ func (w *webCall) http(value json.RawMessage) error {
 		return nil
 	}
 	of, _, err := mime.ParseMediaType(contentType)
-	if contentType != "" && err != nil {
+	if contentType != "" && (err != nil || !strings.Contains(of, "/")) {
 		return refuse(http.StatusBadRequest, "Response did not specify a known content-type.")
 	}
 	var s string
 	if json.Unmarshal(body, &s) == nil {
 		content := []byte(s)
-		if contentType == "" {
+		switch raw, encoded := binary(s); {
+		case contentType == "":
 			contentType = media[".html"]
-		} else if isBinary(of) {
+		case isBinary(of):
 			if content, err = base64.StdEncoding.DecodeString(s); err != nil {
-				return invalidMedia(w.ext)
+				return refuse(http.StatusBadRequest, textOtherType)
 			}
+		case encoded && (isJSON(of) && !json.Valid(content) || of == "image/svg+xml"): // which actions of old encode
+			content = raw
 		}
 		maps.Copy(w.w.Header(), headers)
 		w.send(status, contentType, content)
@@ -123,8 +136,8 @@ func (w *webCall) http(value json.RawMessage) error {
 	}
 	if contentType == "" {
 		contentType = media[".json"]
-	} else if of != "application/json" && !strings.HasSuffix(of, "+json") {
-		return refuse(http.StatusBadRequest, "Response type in header did not match generated content type.")
+	} else if !isJSON(of) {
+		return refuse(http.StatusBadRequest, textOtherType)
 	}
 	maps.Copy(w.w.Header(), headers)
 	w.send(status, contentType, pretty(body))

@@ -33,7 +33,7 @@ func TestWhatWebActionsAnswer(t *testing.T) {
 		{".http", `{"headers":{"x":"y\r\nz: w"},"body":"x"}`, 400, invalid, nil},
 		{".http", `{"headers":{"x y":"z"},"body":"x"}`, 400, invalid, nil},
 		{".http", `{"headers":{"set-cookie":"c","content-type":"text/plain"},"body":{}}`, 400, "Response type in header did not match generated content type.", nil},
-		{".http", `{"headers":{"content-encoding":"gzip","content-type":"image/png"},"body":"!"}`, 400, invalid, nil},
+		{".http", `{"headers":{"content-encoding":"gzip","content-type":"image/png"},"body":"!"}`, 400, "Response type in header did not match generated content type.", nil},
 		{".http", `{"headers":{"content-type":"x/y/z"},"body":"!"}`, 400, "Response did not specify a known content-type.", nil},
 		{".http", `[]`, 400, invalid, nil},
 		{".http", ``, 400, invalid, nil},
