@@ -145,6 +145,7 @@ func TestOpenWhiskWebActions(t *testing.T) {
 			{`{"error":{"statusCode":418,"body":"teapot"}}`, "", "", 418, "text/html; charset=UTF-8", "teapot"},
 			{`{"a":{"b":[1]}}`, ".json", "", 200, "application/json", `{"a":{"b":[1]}}`},
 			{`{"a":{"b":[1]}}`, ".json", "/a/b", 200, "application/json", `[1]`},
+			{`{"a b":{"c/d":[1]}}`, ".json", "/a%20b/c%2Fd", 200, "application/json", `[1]`},
 			{`{"html":"<b>"}`, ".html", "", 200, "text/html; charset=UTF-8", "<b>"},
 			{`{"x":{"y":"<i>"}}`, ".html", "/x/y", 200, "text/html; charset=UTF-8", "<i>"},
 			{`{"svg":"<svg/>"}`, ".svg", "", 200, "image/svg+xml", "<svg/>"},
@@ -349,8 +350,14 @@ func TestOpenWhiskGateway(t *testing.T) {
 	if r := w.visit("POST", gateway+"/books/new/pages/9", ""); r.status != 200 || r.get(t, "id") != nil {
 		t.Errorf("the plain path is before the template: %d %s", r.status, r.body)
 	}
-	for path, status := range map[string]int{"/nothing": 404, "/books/7": 404, "": 404} {
-		if r := w.visit("GET", gateway+path, ""); r.status != status {
+	if r := w.visit("POST", gateway+"/books/a%2Fb%20c/pages/%C3%A9", ""); r.status != 200 || r.get(t, "id") != "a/b c" || r.get(t, "page") != "é" || r.get(t, "__ow_path") != "/books/a%2Fb%20c/pages/%C3%A9" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := w.visit("GET", strings.Replace(gateway, "default/club", "%64efault/cl%75b", 1)+"/%62ooks", ""); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	for path, status := range map[string]int{"/nothing": 404, "/books/7": 404, "": 404, "/books//pages/9": 404, "/./books": 404} {
+		if r := w.visit("GET", gateway+path, ""); r.status != status || r.text(t, "code") == "" {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}
 	}

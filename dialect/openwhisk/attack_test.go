@@ -311,13 +311,16 @@ func TestPathsOfWebActions(t *testing.T) {
 	web := sequence("/_/probe")
 	web["annotations"] = []fields{{"key": "web-export", "value": true}}
 	p.must(rouse.DefaultNamespace, "PUT", "_/actions/w", web)
-	for _, rest := range []string{"", "/", "/a//b/../c", "/./x", "//"} {
+	for _, rest := range []string{"", "/", "/a//b/../c", "/./x", "//", "/a%20b%2Fc/d", "/caf%C3%A9"} {
 		if status, said := p.get("/api/v1/web/default/default/w.json" + rest); status != 200 && status != 404 {
 			t.Errorf("%s: %d %s", rest, status, said)
 		}
 		if ran := p.seen("probe"); len(ran) != 1 || !strings.Contains(ran[0], `"__ow_path":"`+rest+`"`) {
 			t.Errorf("%s: %s", rest, ran)
 		}
+	}
+	if status, said := p.get("/api/v1/%77eb/%64efault/default/%77.json"); status != 200 || len(p.seen("probe")) != 1 {
+		t.Errorf("%d %s", status, said)
 	}
 	if status, said := p.get("/api/v1/web/whisk.system/apimgmt/getApi.http"); status != 401 {
 		t.Errorf("%d %s", status, said)

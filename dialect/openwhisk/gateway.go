@@ -400,7 +400,9 @@ func (d *Door) shrink(c *call, base string, a stored[api], path, verb string) er
 
 // gateway leads a request to the web action that an api has for it.
 func (d *Door) gateway(c *call) error {
-	ns, rest, _ := strings.Cut(strings.TrimPrefix(c.r.URL.Path, prefixGateway), "/")
+	ns, rest, _ := strings.Cut(after(c.r.URL, prefixGateway), "/")
+	ns = decoded([]string{ns})[0]
+	plain := "/" + strings.Join(decoded(strings.Split(rest, "/")), "/")
 	rest = "/" + rest
 	if err := d.admitted(c, rouse.Namespace(ns)); err != nil {
 		return err
@@ -411,16 +413,19 @@ func (d *Door) gateway(c *call) error {
 	}
 	var base string
 	for name := range all { // the longest
-		if len(name) >= len(base) && (rest == name || strings.HasPrefix(rest, strings.TrimSuffix(name, "/")+"/")) {
+		if len(name) >= len(base) && (plain == name || strings.HasPrefix(plain, strings.TrimSuffix(name, "/")+"/")) {
 			base = name
 		}
 	}
 	if base == "" {
 		return refuse(http.StatusNotFound, "Error: Whoops. Verify your URI.")
 	}
-	below := cmp.Or(strings.TrimPrefix(rest, strings.TrimSuffix(base, "/")), "/")
+	for range strings.Count(strings.TrimSuffix(base, "/"), "/") {
+		_, rest, _ = strings.Cut(rest[1:], "/")
+		rest = "/" + rest
+	}
 	doc := all[base].value.parsed
-	template, values := matched(doc.Paths, below)
+	template, values := matched(doc.Paths, rest)
 	if template == "" {
 		return refuse(http.StatusNotFound, "Error: Whoops. Verify your URI.")
 	}
@@ -435,7 +440,7 @@ func (d *Door) gateway(c *call) error {
 	}
 	w := &webCall{call: c, ext: extOf(o.To.URL)}
 	if len(values) > 0 {
-		w.rest, w.values = below, values
+		w.rest, w.values = rest, values
 	}
 	if w.action, err = d.find(c.r.Context(), rouse.Namespace(ns), o.To.path(rouse.Namespace(ns))); err != nil || !w.action.exported() {
 		return badGateway("the action of this API does not exist, or is no web action any more")
@@ -465,10 +470,10 @@ func extOf(backend string) string {
 	return exts[0]
 }
 
-// matched finds the template that fits a path best, and what its parameters are:
-// the one with the most pieces that are no parameters.
+// matched finds the template that fits a path, as it came, best, and what its
+// parameters are: the one with the most pieces that are no parameters.
 func matched(paths map[string]map[string]json.RawMessage, path string) (template string, values map[string]string) {
-	pieces := strings.Split(strings.Trim(path, "/"), "/")
+	pieces := decoded(strings.Split(strings.Trim(path, "/"), "/"))
 	best := -1
 	for _, t := range slices.Sorted(maps.Keys(paths)) {
 		want := strings.Split(strings.Trim(t, "/"), "/")

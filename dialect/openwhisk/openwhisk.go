@@ -134,7 +134,6 @@ func (d *Door) routes() {
 		"GET /api/v1/{$}": d.getAPI,
 		prefixWeb:         d.web,
 		prefixWeb + "whisk.system/apimgmt/{name}": d.manage,
-		prefixGateway:          d.gateway,
 		"GET /ping":            d.ping,
 		"GET /api/v1/api-docs": d.getSwagger,
 		"GET /api/v1/docs":     d.getDocs,
@@ -203,8 +202,12 @@ func reading(service string, h func(*call) error) func(*call) error {
 
 // ServeHTTP implements http.Handler. Invocations, which are what is asked for
 // most, need not be looked for among the patterns.
-// The paths of web actions are theirs, and so not to be cleaned.
+// The paths of web actions, and of APIs, are theirs, and so not to be cleaned.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, prefixGateway) {
+		d.serve(&call{w: w, r: r}, d.gateway)
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, prefixWeb) && !strings.HasPrefix(r.URL.Path, prefixWeb+"whisk.system/apimgmt/") {
 		d.serve(&call{w: w, r: r}, d.web)
 		return

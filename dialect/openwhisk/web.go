@@ -21,7 +21,7 @@ type webCall struct {
 	*call
 	action *action
 	ext    string            // how the result becomes an answer, such as ".http"
-	rest   string            // of the path, with a leading slash, or ""
+	rest   string            // of the path, as it came, with a leading slash, or ""
 	user   string            // who asks, where he has shown a key
 	values map[string]string // arguments that the path holds
 }
@@ -97,14 +97,14 @@ func (c *call) cors() {
 // webCall finds the web action that a path names. One that is not exported is as
 // if it was not there.
 func (d *Door) webCall(c *call) (*webCall, error) {
-	rest, _ := strings.CutPrefix(c.r.URL.Path, prefixWeb)
-	parts := strings.SplitN(rest, "/", 4)
+	parts := strings.SplitN(after(c.r.URL, prefixWeb), "/", 4)
+	w := &webCall{call: c, ext: exts[0]}
+	if len(parts) == 4 { // the action's to decode: a slash may be encoded in it
+		w.rest = "/" + parts[3]
+	}
+	parts = decoded(parts[:min(3, len(parts))])
 	if len(parts) < 3 || rouse.CheckName(parts[0]) != nil && parts[0] != "_" {
 		return nil, errNotFound
-	}
-	w := &webCall{call: c, ext: exts[0]}
-	if len(parts) == 4 {
-		w.rest = "/" + parts[3]
 	}
 	name := parts[2]
 	for _, ext := range exts {
@@ -141,6 +141,24 @@ func (d *Door) webCall(c *call) (*webCall, error) {
 		return nil, errNotFound
 	}
 	return w, w.admit()
+}
+
+// after is what follows a prefix of a path, as it came.
+func after(u *url.URL, prefix string) string {
+	rest := u.EscapedPath()
+	for range strings.Count(prefix, "/") {
+		_, rest, _ = strings.Cut(rest, "/")
+	}
+	return rest
+}
+
+// decoded are pieces of a path as they were meant.
+func decoded(pieces []string) []string {
+	all := make([]string, len(pieces))
+	for i, piece := range pieces {
+		all[i], _ = url.PathUnescape(piece) // the whole was decoded before
+	}
+	return all
 }
 
 // admitted refuses the web actions of a namespace whose subject is blocked, as if

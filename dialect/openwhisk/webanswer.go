@@ -40,7 +40,7 @@ func (w *webCall) reply(r response) error {
 	case r.code == codeApplication:
 		at = []string{"error"}
 	case w.ext != ".http" && w.rest != "" && w.rest != "/":
-		at, named = strings.Split(strings.Trim(w.rest, "/"), "/"), false
+		at, named = decoded(strings.Split(strings.Trim(w.rest, "/"), "/")), false
 	}
 	for _, field := range at {
 		var object map[string]json.RawMessage
