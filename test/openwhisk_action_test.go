@@ -147,3 +147,45 @@ func TestSubjectsByTheCommand(t *testing.T) {
 		t.Errorf("%s", said)
 	}
 }
+
+// A function that was deployed natively has the parameters that it was given as
+// an action, by every way on which it is one.
+func TestParametersOfNativeFunctions(t *testing.T) {
+	s := start(t, "")
+	w := s.whisk("default")
+	s.python("plain", "def main(event, context):\n    return {'body': event}\n", wire.Options{})
+	parameters := func(key, value string) map[string]any {
+		return map[string]any{"parameters": []any{map[string]any{"key": key, "value": value}}}
+	}
+	given := parameters("a", "action")
+	given["annotations"] = []any{map[string]any{"key": "web-export", "value": true}}
+	w.must("PUT", "actions/plain?overwrite=true", given)
+	w.must("PUT", "actions/row", map[string]any{"exec": map[string]any{"kind": "sequence", "components": []string{"/_/plain"}}})
+	w.conductor("leads", "def main(args):\n    return {'params': args} if 'body' in args else {'action': '/_/plain', 'params': args}\n")
+	for _, own := range []bool{false, true} {
+		sent, want := "{}", "action"
+		if own {
+			sent, want = `{"a":"own"}`, "own"
+		}
+		for _, name := range []string{"plain", "row", "leads"} {
+			if r := w.ask("POST", "_/actions/"+name+"?blocking=true&result=true", sent); r.status != 200 || r.get(t, "body.a") != want {
+				t.Errorf("%s with %s: %d %s", name, sent, r.status, r.body)
+			}
+		}
+		if r := w.visit("POST", webRoot+"plain", sent, "Content-Type", "application/json"); r.status != 200 || r.get(t, "a") != want {
+			t.Errorf("the web with %s: %d %s", sent, r.status, r.body)
+		}
+	}
+	w.must("PUT", "triggers/t", map[string]any{})
+	w.must("PUT", "rules/r", map[string]any{"trigger": "/_/t", "action": "/_/plain"})
+	before := w.count("plain")
+	w.must("POST", "triggers/t", map[string]any{"b": 1})
+	eventually(t, "the rule has run it", func() bool { return w.count("plain") > before })
+	var list []struct {
+		Response struct{ Result struct{ Body map[string]any } }
+	}
+	w.read("activations?name=plain&docs=true&limit=1", &list)
+	if len(list) != 1 || list[0].Response.Result.Body["a"] != "action" || list[0].Response.Result.Body["b"] != 1.0 {
+		t.Errorf("%+v", list)
+	}
+}

@@ -46,6 +46,19 @@ func (a *action) native() bool {
 	return !slices.Contains([]string{"", Name, contractConductor, contractSequence, contractSystem}, a.f.Contract)
 }
 
+// given are the arguments of an invocation of a. Code that was deployed natively
+// knows of no parameters, and so they are added here; what is no object stays as
+// it is.
+func (a *action) given(args []byte) []byte {
+	if len(a.Arguments) == 0 || !a.native() {
+		return args
+	}
+	if all, err := a.Overlay(rouse.Event{Data: args}); err == nil {
+		return all
+	}
+	return args
+}
+
 // exported reports whether the action answers HTTP by itself.
 func (a *action) exported() bool { return a.Annotations.isTrue("web-export") }
 

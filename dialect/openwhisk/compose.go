@@ -212,7 +212,7 @@ func (d *Door) runSequence(ctx context.Context, f rouse.Function, in rouse.Invoc
 				return applicationError(refusalOf(err).text), nil
 			}
 		}
-		if last, err = d.component(ctx, in, d.Invoker, c.f.Ref, args, log); err != nil {
+		if last, err = d.component(ctx, in, d.Invoker, c.f.Ref, c.given(args), log); err != nil {
 			return applicationError(refusalOf(err).text), nil
 		}
 		if last.Status != rouse.StatusAnswered {
@@ -329,7 +329,7 @@ func (d *Door) step(ctx context.Context, run *account, f rouse.Function, in rous
 		}
 	}
 	// A sequence that is called begins anew to count its components.
-	act, err := d.component(context.WithValue(ctx, tallyKey{}, (*tally)(nil)), in, d.Invoker, c.f.Ref, params, log)
+	act, err := d.component(context.WithValue(ctx, tallyKey{}, (*tally)(nil)), in, d.Invoker, c.f.Ref, c.given(params), log)
 	if err != nil {
 		return no("%s", refusalOf(err).text)
 	}

@@ -124,7 +124,7 @@ func (d *Door) invokeAction(c *call) error {
 	if err != nil {
 		return err
 	}
-	in := rouse.Invocation{ID: d.NewID(), Function: a.f.Ref, Event: rouse.Event{Data: args}}
+	in := rouse.Invocation{ID: d.NewID(), Function: a.f.Ref, Event: rouse.Event{Data: a.given(args)}}
 	blocking, result := flags(c.r.URL.RawQuery)
 	if !blocking {
 		if _, err := d.Acceptor.Accept(ctx, []rouse.Invocation{in}); err != nil {

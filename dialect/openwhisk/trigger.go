@@ -363,7 +363,7 @@ func (d *Door) runTrigger(ctx context.Context, f rouse.Function, in rouse.Invoca
 			continue
 		}
 		lines[i].Success, lines[i].Activation = true, d.NewID()
-		ins = append(ins, rouse.Invocation{ID: lines[i].Activation, Function: a.f.Ref, Event: rouse.Event{Data: payload}, Cause: in.ID, Hops: in.Hops + 1})
+		ins = append(ins, rouse.Invocation{ID: lines[i].Activation, Function: a.f.Ref, Event: rouse.Event{Data: a.given(payload)}, Cause: in.ID, Hops: in.Hops + 1})
 	}
 	if last, ok, err := d.expiry(ctx, f.Namespace, name, happened[0], in); err != nil {
 		return rouse.Answer{}, err
