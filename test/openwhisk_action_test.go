@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -187,5 +188,27 @@ func TestParametersOfNativeFunctions(t *testing.T) {
 	w.read("activations?name=plain&docs=true&limit=1", &list)
 	if len(list) != 1 || list[0].Response.Result.Body["a"] != "action" || list[0].Response.Result.Body["b"] != 1.0 {
 		t.Errorf("%+v", list)
+	}
+}
+
+// The code is told the transaction that the request is part of, and so are the
+// components of a sequence; one that the client does not name is told to both.
+func TestOpenWhiskTransactions(t *testing.T) {
+	w := start(t, "").whisk("default")
+	w.python("tells", "import os\ndef main(args):\n    return {'ids': args.get('ids', []) + [os.environ['__OW_TRANSACTION_ID']]}\n", annotations(map[string]any{"web-export": true}))
+	w.must("PUT", "actions/row", map[string]any{"exec": map[string]any{"kind": "sequence", "components": []string{"/_/tells", "/_/tells"}}})
+	for _, named := range [][]string{{"X-Request-ID", "mine"}, nil} {
+		for name, n := range map[string]int{"tells": 1, "row": 2} {
+			r := w.ask("POST", "_/actions/"+name+"?blocking=true&result=true", "{}", named...)
+			want := r.header.Get("X-Request-Id")
+			ids, _ := r.get(t, "ids").([]any)
+			if want == "" || named != nil && want != "mine" || len(ids) != n || slices.ContainsFunc(ids, func(id any) bool { return id != want }) {
+				t.Errorf("%s in %s: %s", name, want, r.body)
+			}
+		}
+		r := w.visit("GET", webRoot+"tells.json", "", named...)
+		if ids, _ := r.get(t, "ids").([]any); len(ids) != 1 || ids[0] != r.header.Get("X-Request-Id") {
+			t.Errorf("%v %s", r.header, r.body)
+		}
 	}
 }

@@ -23,6 +23,7 @@ type call struct {
 	who         rouse.Principal
 	user        string // the ID of the key that was shown
 	transaction string
+	named       bool   // by the client, the transaction
 	ns          string // of the path, where it was read ahead
 }
 
@@ -103,8 +104,9 @@ func (d *Door) open(h func(*call) error) http.HandlerFunc {
 }
 
 func (d *Door) serve(c *call, h func(*call) error) {
-	if c.transaction = c.r.Header.Get("X-Request-Id"); c.transaction == "" || len(c.transaction) > 128 || strings.ContainsFunc(c.transaction, unprintable) {
-		c.transaction = d.NewID()
+	c.transaction, c.named = c.r.Header.Get("X-Request-Id"), true
+	if c.transaction == "" || len(c.transaction) > 128 || strings.ContainsFunc(c.transaction, unprintable) {
+		c.transaction, c.named = d.NewID(), false
 	}
 	c.header()
 	if err := h(c); err != nil {

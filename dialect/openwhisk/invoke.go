@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/contract/openwhisk"
 )
 
 // headerActivation tells of the activation that a request made.
@@ -96,6 +97,16 @@ func (d *Door) waitOf(r *http.Request) (time.Duration, error) {
 	return time.Duration(n) * time.Millisecond, nil
 }
 
+// invocation is the one of a that a request makes. Where the client has named no
+// transaction, the activation's ID is that: the code is told of it then anyway.
+func (d *Door) invocation(c *call, a *action, args []byte) rouse.Invocation {
+	in := rouse.Invocation{ID: c.transaction, Function: a.f.Ref, Event: rouse.Event{Data: a.given(args)}}
+	if c.named {
+		in.ID, in.Event.Attributes = d.NewID(), map[string]string{openwhisk.Transaction: c.transaction}
+	}
+	return in
+}
+
 func (d *Door) invokeAction(c *call) error {
 	ns, err := c.namespace()
 	if err != nil {
@@ -124,7 +135,7 @@ func (d *Door) invokeAction(c *call) error {
 	if err != nil {
 		return err
 	}
-	in := rouse.Invocation{ID: d.NewID(), Function: a.f.Ref, Event: rouse.Event{Data: a.given(args)}}
+	in := d.invocation(c, a, args)
 	blocking, result := flags(c.r.URL.RawQuery)
 	if !blocking {
 		if _, err := d.Acceptor.Accept(ctx, []rouse.Invocation{in}); err != nil {

@@ -69,7 +69,7 @@ func (d *Door) serveWeb(w *webCall) error {
 	if err != nil {
 		return err
 	}
-	in := rouse.Invocation{ID: d.NewID(), Function: w.action.f.Ref, Event: rouse.Event{Data: w.action.given(args)}}
+	in := d.invocation(c, w.action, args)
 	c.w.Header()[headerActivation] = []string{in.ID}
 	got, ok := d.await(c, in, d.Wait, at, func() {
 		_ = c.answer(http.StatusAccepted, errorBody{"Response not yet ready.", c.transaction}) // it always can be written
