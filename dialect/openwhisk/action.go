@@ -384,7 +384,7 @@ func (d *Door) getAction(c *call) error {
 	}
 	a, err := d.find(c.r.Context(), c.own(), p)
 	if err != nil {
-		return err
+		return d.missing(c, p, err)
 	}
 	var code *string
 	if c.r.URL.Query().Get("code") != "false" && a.Kind != kindSequence {
@@ -414,7 +414,7 @@ func (d *Door) deleteAction(c *call) error {
 		return err
 	}
 	if a == nil {
-		return errNotFound
+		return d.missing(c, p, errNotFound)
 	}
 	if err := d.Registry.Remove(c.r.Context(), a.f.Ref); err != nil {
 		return err

@@ -330,3 +330,11 @@ func (d *Door) elsewhere(c *call, ns rouse.Namespace, name, collection string) e
 	}
 	return nil
 }
+
+// missing is err, or that what p names is no action, where its owner asks.
+func (d *Door) missing(c *call, p path, err error) error {
+	if p.pack != "" || p.ns != c.own() || c.owner() != nil || refusalOf(err).status != http.StatusNotFound {
+		return err
+	}
+	return cmp.Or(d.elsewhere(c, p.ns, p.name, "actions"), err)
+}

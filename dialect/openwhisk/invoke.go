@@ -122,7 +122,7 @@ func (d *Door) invokeAction(c *call) error {
 	ctx := context.WithoutCancel(c.r.Context())
 	a, err := d.find(ctx, c.own(), p)
 	if err != nil {
-		return err
+		return d.missing(c, p, err)
 	}
 	args, err := c.arguments(a)
 	if err == nil && c.owner() != nil {
