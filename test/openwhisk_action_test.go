@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 )
 
@@ -210,5 +211,35 @@ func TestOpenWhiskTransactions(t *testing.T) {
 		if ids, _ := r.get(t, "ids").([]any); len(ids) != 1 || ids[0] != r.header.Get("X-Request-Id") {
 			t.Errorf("%v %s", r.header, r.body)
 		}
+	}
+}
+
+// An action may have as many instances as its namespace may run at once.
+func TestOpenWhiskInstances(t *testing.T) {
+	s := start(t, "")
+	w := s.whisk("guest")
+	put := func(instances int) reply {
+		return w.ask("PUT", "_/actions/few?overwrite=true", map[string]any{"exec": map[string]any{"kind": "python:default", "code": echoes}, "limits": map[string]any{"instances": instances}})
+	}
+	if r := put(31); r.status != 200 || r.get(t, "limits.instances") != 31.0 {
+		t.Errorf("without a quota: %d %s", r.status, r.body)
+	}
+	if r := put(0); r.status != 400 || !strings.Contains(r.text(t, "error"), "Action container concurrency must be greater than or equal to 1.") {
+		t.Errorf("none: %d %s", r.status, r.body)
+	}
+	if _, err := s.SetSubject(t.Context(), "guest", wire.SubjectOptions{Quota: rouse.Quota{Concurrent: 30}}); err != nil {
+		t.Fatal(err)
+	}
+	if r := put(31); r.status != 400 || r.text(t, "error") != "Max action instance concurrency must not exceed your namespace concurrency of 30." {
+		t.Errorf("over the quota: %d %s", r.status, r.body)
+	}
+	if r := put(30); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := w.ask("GET", "_/limits", nil); r.get(t, "maxActionInstances") != 30.0 {
+		t.Errorf("%s", r.body)
+	}
+	if r := w.ask("POST", "_/actions/few?blocking=true", "{}"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 }

@@ -261,6 +261,9 @@ func (d *Door) edit(ctx context.Context, p path, old *action, in *actionBody) (*
 	if a.Limits, err = d.over(asked, a.Limits); err != nil {
 		return nil, nil, err
 	}
+	if err := d.fits(ctx, p.ns, asked.Instances); err != nil {
+		return nil, nil, err
+	}
 	a.Path, a.Updated = p.String(), d.millis()
 	var code []byte
 	switch {

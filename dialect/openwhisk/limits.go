@@ -1,6 +1,7 @@
 package openwhisk
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -43,7 +44,7 @@ func (d *Door) over(l, old limits) (limits, error) {
 		{&l.Memory, old.Memory, memory, "memory size %d MB exceeds allowed threshold of %d MB", "memory size %d MB below allowed threshold of %d MB"},
 		{&l.Logs, old.Logs, spanLogs, "log size %d MB exceeds allowed threshold of %d MB", "log size %d MB below allowed threshold of %d MB"},
 		{&l.Concurrency, old.Concurrency, spanConcurrency, "concurrency %d exceeds allowed threshold of %d", "concurrency %d below allowed threshold of %d"},
-		{&l.Instances, old.Instances, spanInstances, "instances %d exceeds allowed threshold of %d", "instances %d below allowed threshold of %d"},
+		{&l.Instances, old.Instances, spanInstances, "instances %d exceeds allowed threshold of %d", "Action container concurrency must be greater than or equal to %[2]d."},
 	} {
 		if *f.at == nil {
 			*f.at = f.old
@@ -62,6 +63,18 @@ func (d *Door) over(l, old limits) (limits, error) {
 		}
 	}
 	return l, nil
+}
+
+// fits refuses instances that could not all run at once in the namespace.
+func (d *Door) fits(ctx context.Context, ns rouse.Namespace, instances *int64) error {
+	if instances == nil {
+		return nil
+	}
+	q, err := d.quota(ctx, ns)
+	if err == nil && q.Concurrent > 0 && *instances > int64(q.Concurrent) {
+		err = refuse(http.StatusBadRequest, "Max action instance concurrency must not exceed your namespace concurrency of %d.", q.Concurrent)
+	}
+	return err
 }
 
 // maxResult is what a function may answer before the contract has cut it.

@@ -91,7 +91,7 @@ func (d *Door) getLimits(c *call) error {
 		"minActionMemory": memory.least, "maxActionMemory": memory.most, "minActionLogs": spanLogs.least, "maxActionLogs": spanLogs.most,
 		"minActionTimeout": spanTimeout.least, "maxActionTimeout": spanTimeout.most,
 		"minActionConcurrency": spanConcurrency.least, "maxActionConcurrency": spanConcurrency.most,
-		"maxActionInstances": spanInstances.most, "maxParameterSize": strconv.Itoa(maxPairs) + " B",
+		"maxActionInstances": min(spanInstances.most, int64(or(q.Concurrent))), "maxParameterSize": strconv.Itoa(maxPairs) + " B",
 	})
 }
 
