@@ -112,18 +112,28 @@ func (g *group) late(w *waiter, now time.Time) error {
 func (g *group) watch() {
 	g.mu.Lock()
 	now := time.Now()
-	for len(g.waiters) > 0 && now.Sub(g.waiters[0].since) >= g.pool.Wait {
-		w := g.waiters[0]
-		g.waiters = g.waiters[1:]
+	g.waiters = slices.DeleteFunc(g.waiters, func(w *waiter) bool {
+		if !g.overdue(w, now) {
+			return false
+		}
 		w.err = g.late(w, now)
 		w.ready <- struct{}{}
-	}
+		return true
+	})
 	g.watched = len(g.waiters) > 0
 	if g.watched {
 		g.watchAgain(now)
 	}
 	g.mu.Unlock()
 	g.bootMore()
+}
+
+// overdue reports whether w has waited for too long. For whom an instance is being
+// booted, or who waits for the first of all, hears of that when it ends, and what
+// he waited for it does not count. The caller holds mu.
+func (g *group) overdue(w *waiter, now time.Time) bool {
+	booting := w.boots || len(g.instances) == 0 && g.booting > 0
+	return !booting && now.Sub(w.since) >= g.pool.Wait && now.Sub(g.booted) >= g.pool.Wait
 }
 
 // watchAgain has watch called once a boot would have been quicker, or the first
@@ -133,7 +143,11 @@ func (g *group) watchAgain(now time.Time) {
 	if waited < patience {
 		patience -= waited
 	}
-	patience = min(patience, g.pool.Wait-waited)
+	if left := g.pool.Wait - waited; left > 0 {
+		patience = min(patience, left)
+	} else {
+		patience = max(patience, time.Second) // it waits for a boot
+	}
 	if g.watcher == nil {
 		g.watcher = time.AfterFunc(patience, g.watch)
 	} else {
@@ -246,6 +260,10 @@ const longWait = 100 * time.Millisecond
 // average moves a moving average towards a new value.
 func average(old, new time.Duration) time.Duration { return old + (new-old)/8 }
 
+// bootTurn is how long others wait for a boot at most. Code that takes longer to
+// load may take as long as its timeout, which is nothing to them.
+const bootTurn = 250 * time.Millisecond
+
 // boot makes one instance and gives it to who waits longest. Boots wait for
 // each other: meanwhile a freed instance may make one needless.
 func (g *group) boot() {
@@ -264,9 +282,12 @@ func (g *group) boot() {
 		return
 	}
 	began := time.Now()
+	pass := sync.OnceFunc(func() { <-p.boots })
+	turn := time.AfterFunc(bootTurn, pass)
 	i, err := g.open(id)
 	took := time.Since(began)
-	<-p.boots
+	turn.Stop()
+	pass()
 	g.mu.Lock()
 	g.booting--
 	if err != nil {
