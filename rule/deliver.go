@@ -219,70 +219,6 @@ func (e *Engine) post(ctx context.Context, url string, d delivery, body []byte) 
 	}
 }
 
-// after sends what became of a delivery to the rule's success or failure.
-func (e *Engine) after(ctx context.Context, c *compiled, to *event.Target, es []rouse.Event, r result) error {
-	if to == nil {
-		return nil
-	}
-	type outcome struct {
-		Rule       string            `json:"rule"`
-		Reason     string            `json:"reason,omitempty"`
-		Activation string            `json:"activation,omitempty"`
-		Status     string            `json:"status,omitempty"`
-		Result     json.RawMessage   `json:"result,omitempty"`
-		Failure    *rouse.Failure    `json:"failure,omitempty"`
-		Events     []json.RawMessage `json:"events"`
-	}
-	o := outcome{Rule: c.Name, Reason: r.reason, Activation: r.done.ID, Failure: r.done.Failure}
-	if r.done.ID != "" {
-		o.Status = r.done.Status.String()
-	}
-	if json.Valid(r.done.Result) {
-		o.Result = r.done.Result
-	}
-	far := 0
-	for i := range es {
-		b, err := cloudEvent(&es[i])
-		if err != nil {
-			return err
-		}
-		o.Events = append(o.Events, b)
-		far = max(far, hops(&es[i]))
-	}
-	body, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	e1 := rouse.Event{ID: es[0].ID, Type: "rule.outcome", Source: "rule:" + c.Name, Subject: es[0].Subject, Time: e.Now().UTC(), Data: body,
-		Attributes: map[string]string{event.AttributeCause: r.done.ID, event.AttributeHops: fmt.Sprint(far + 1)}}
-	sent := e.deliver(ctx, delivery{rule: &compiled{Rule: event.Rule{Ref: c.Ref}}, events: []rouse.Event{e1}, attempt: 1, to: *to})
-	if sent.reason != "" {
-		return fmt.Errorf("tell of the outcome: %s", sent.reason)
-	}
-	return nil
-}
-
-// giveUp puts events where they are kept that could not be delivered.
-func (e *Engine) giveUp(ctx context.Context, c *compiled, es []rouse.Event, r result) error {
-	if err := e.after(ctx, c, c.Failure, es, r); err != nil {
-		return err
-	}
-	if c.DeadLetter == nil {
-		qs := make([]queued, len(es))
-		for i := range es {
-			qs[i] = queued{Event: es[i], Reason: r.reason, Given: e.Now()}
-		}
-		return e.bury(ctx, c, qs)
-	}
-	for i := range es {
-		one := delivery{rule: &compiled{Rule: event.Rule{Ref: c.Ref}}, events: es[i : i+1], attempt: 1, to: *c.DeadLetter}
-		if sent := e.deliver(ctx, one); sent.reason != "" {
-			return fmt.Errorf("dead letter: %s", sent.reason)
-		}
-	}
-	return nil
-}
-
 // old reports whether an event that ages since then is too old to be delivered.
 func (e *Engine) old(c *compiled, since time.Time) bool {
 	return c.Retry.Age > 0 && !since.IsZero() && e.Now().Sub(since) > time.Duration(c.Retry.Age)
@@ -367,7 +303,8 @@ func (e *Engine) inTurn(ctx context.Context, c *compiled, es []rouse.Event) bool
 			es = es[1:]
 			attempt, tries, wait = 1, 0, 0
 		case r.gone || attempt >= c.Retry.Attempts:
-			if c.Batch != nil && c.Batch.Bisect && len(es) > 1 && !r.gone {
+			// What can't be delivered together, such as what is too large, may be one by one.
+			if c.Batch != nil && (c.Batch.Bisect || r.gone) && len(es) > 1 {
 				half := len(es) / 2
 				return e.inTurn(ctx, c, es[:half]) && e.inTurn(ctx, c, es[half:])
 			}

@@ -28,6 +28,7 @@ type queued struct {
 	To     *event.Target `json:"to,omitempty"`     // in place of the rule's own
 	Reason string        `json:"reason,omitempty"` // why it is given up
 	Given  time.Time     `json:"given,omitzero"`   // when it was
+	Tells  bool          `json:"tells,omitempty"`  // of what became of others: see tellLater
 	Ahead  *ahead        `json:"ahead,omitempty"`  // nil is that it has happened
 	Stored time.Time     `json:"stored,omitzero"`  // from when on it ages; zero is from Given, or Event.Time
 }
@@ -256,6 +257,8 @@ func (e *Engine) handle(ctx context.Context, queue string, leases []rouse.Lease)
 		switch err := json.Unmarshal(l.Body, &q); {
 		case err != nil:
 			out[i].Bury = "not an event: " + err.Error()
+		case q.Tells && q.To != nil:
+			out[i] = e.tellAgain(ctx, c, &q, l.Count)
 		case q.Reason != "" && q.Given.After(c.Redriven): // else it was sent back from there
 			out[i].Bury = q.Reason
 		case q.Ahead == nil || e.ripe(ctx, c, q.Ahead, &out[i]):
@@ -323,7 +326,7 @@ func (e *Engine) sideBySide(ctx context.Context, c *compiled, work []side) {
 		}
 		return
 	}
-	if c.Batch != nil && c.Batch.Bisect && len(work) > 1 && !r.later && !r.partial && work[0].count >= c.Retry.Attempts {
+	if halves := r.gone || c.Batch != nil && c.Batch.Bisect && !r.later && !r.partial && work[0].count >= c.Retry.Attempts; halves && len(work) > 1 {
 		half := len(work) / 2
 		if e.sideBySide(ctx, c, work[:half]); work[0].holdsUp(work[:half]) {
 			again(work[half:], 0)
