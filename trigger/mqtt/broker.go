@@ -189,7 +189,7 @@ func (b *broker) ID() string { return "rouse" }
 
 // Provides implements server.Hook.
 func (b *broker) Provides(hook byte) bool {
-	return bytes.IndexByte([]byte{server.OnConnectAuthenticate, server.OnACLCheck, server.OnPublish, server.OnPacketEncode}, hook) >= 0
+	return bytes.IndexByte([]byte{server.OnConnectAuthenticate, server.OnACLCheck, server.OnPublish, server.OnPacketEncode, server.OnWillSent}, hook) >= 0
 }
 
 // matching returns the triggers for which ok.
@@ -205,9 +205,13 @@ func (b *broker) matching(ok func(*member) bool) (ms []*member) {
 }
 
 // OnConnectAuthenticate implements server.Hook: a device is that of a trigger,
-// or has no name where one on this machine only needs none.
+// or has no name where one on this machine only needs none. Its will must be
+// within the topics of its triggers, for nobody asks when that is published.
 func (b *broker) OnConnectAuthenticate(_ *server.Client, p packets.Packet) bool {
 	name, password := string(p.Connect.Username), p.Connect.Password
+	if p.Connect.WillFlag && !b.admits(name, p.Connect.WillTopic) {
+		return false
+	}
 	return len(b.matching(func(m *member) bool {
 		if len(m.config.Users) == 0 {
 			return name == ""
@@ -226,7 +230,10 @@ func (m *member) admits(user, topic string) bool {
 // OnACLCheck implements server.Hook: devices publish and subscribe within the
 // topics of their triggers.
 func (b *broker) OnACLCheck(c *server.Client, topic string, _ bool) bool {
-	user := string(c.Properties.Username)
+	return b.admits(string(c.Properties.Username), topic)
+}
+
+func (b *broker) admits(user, topic string) bool {
 	return len(b.matching(func(m *member) bool { return m.admits(user, topic) })) > 0
 }
 
@@ -253,6 +260,21 @@ func properties(p packets.Packet) map[string]string {
 	return all
 }
 
+// published is what a device published, or the server as its will.
+func published(c *server.Client, p packets.Packet, done func(error)) message {
+	return message{topic: p.TopicName, properties: properties(p), payload: p.Payload, client: c.ID, packet: p.PacketID, qos: p.FixedHeader.Qos, again: p.FixedHeader.Dup,
+		retain: p.FixedHeader.Retain, done: done}
+}
+
+// OnWillSent implements server.Hook. The server publishes the will of a device
+// that is gone by another way than what a device publishes.
+func (b *broker) OnWillSent(c *server.Client, p packets.Packet) {
+	user := string(c.Properties.Username)
+	for _, m := range b.matching(func(m *member) bool { return m.admits(user, p.TopicName) }) {
+		m.put(published(c, p, func(error) {})) // what can't be stored was logged, and nobody waits for it
+	}
+}
+
 // OnPublish implements server.Hook. The server acknowledges a message when it
 // returns.
 func (b *broker) OnPublish(c *server.Client, p packets.Packet) (packets.Packet, error) {
@@ -261,8 +283,7 @@ func (b *broker) OnPublish(c *server.Client, p packets.Packet) (packets.Packet, 
 	stored := make([]chan error, len(ms))
 	for i, m := range ms {
 		stored[i] = make(chan error, 1)
-		m.put(message{topic: p.TopicName, properties: properties(p), payload: p.Payload, client: c.ID, packet: p.PacketID, qos: p.FixedHeader.Qos, again: p.FixedHeader.Dup,
-			retain: p.FixedHeader.Retain, done: func(err error) { stored[i] <- err }})
+		m.put(published(c, p, func(err error) { stored[i] <- err }))
 	}
 	for i, m := range ms {
 		select {

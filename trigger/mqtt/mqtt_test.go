@@ -188,6 +188,14 @@ func text(s string) []byte { return append([]byte{byte(len(s) >> 8), byte(len(s)
 // dial connects; code is what the broker answers, 0 is well.
 func dial(t *testing.T, address, id, user, password string) (d *device, code byte) {
 	t.Helper()
+	return dialAs(t, address, id, user, password, nil)
+}
+
+// A will is what the broker is to publish when a device is gone.
+type will struct{ topic, payload string }
+
+func dialAs(t *testing.T, address, id, user, password string, last *will) (d *device, code byte) {
+	t.Helper()
 	var c net.Conn
 	var err error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
@@ -202,8 +210,12 @@ func dial(t *testing.T, address, id, user, password string) (d *device, code byt
 	t.Cleanup(func() { c.Close() })
 	body := append(text("MQTT"), 4, 0, 0, 60)
 	body = append(body, text(id)...)
+	if last != nil {
+		body[7] |= 0x0c // of QoS 1
+		body = append(append(body, text(last.topic)...), text(last.payload)...)
+	}
 	if user != "" {
-		body[7] = 0xc0
+		body[7] |= 0xc0
 		body = append(append(body, text(user)...), text(password)...)
 	}
 	d = &device{c, t}
