@@ -19,7 +19,8 @@ type Report struct {
 //
 // A Step that fails has those before it taken back, the last one first: the
 // server is then as it was, but for version numbers. What somebody else has
-// changed meanwhile, or come to use, stays as it is. Steps that can't be taken
+// changed meanwhile, or come to use, stays as it is, and a rule that is put back
+// delivers what happens from then on. Steps that can't be taken
 // back come last: they remove triggers with secrets, functions, and what holds
 // data. Once the first of them is done, a failure leaves what was done, and the
 // rest is what there still is to do.

@@ -51,7 +51,9 @@ type phase int
 
 const (
 	setting    phase = iota // what is made or changed is as it was again when it is taken back
-	removing                // so is what was removed and can be put back: rules, routes, and triggers without secrets
+	clearing                // rules and routes that keep those from being set that are to be there
+	leading                 // rules and routes are set
+	removing                // what is removed and can be put back: rules, routes, and triggers without secrets
 	forgetting              // triggers with secrets, functions with their versions, and what holds data
 )
 
@@ -81,7 +83,7 @@ var kinds = []struct{ one, many string }{{"stream", "streams"}, {"queue", "queue
 // with all that it holds. Errors: Invalid, NotFound and Conflict, with all that
 // the server would refuse.
 func (f *File) Plan(ctx context.Context, s Server, prune bool) (*Plan, error) {
-	p := &planner{ctx: ctx, s: s, file: f, plan: &Plan{}, code: map[string][]byte{}, have: map[string]map[string]document{}}
+	p := &planner{ctx: ctx, s: s, file: f, plan: &Plan{}, code: map[string][]byte{}, have: map[string]map[string]document{}, bars: map[string]bool{}}
 	var err error
 	if p.want, err = f.documents(); err != nil {
 		return nil, err
@@ -125,6 +127,7 @@ type planner struct {
 	want map[string]map[string]document // by kind and name; once checked as the server would have it
 	have map[string]map[string]document // as the server lists it
 	code map[string][]byte              // of functions, packed
+	bars map[string]bool                // kinds of which what is to be removed keeps others from being set
 }
 
 // order is by name, but for queues, of which dead-letter queues come first.
@@ -221,6 +224,9 @@ func (p *planner) check(prune bool) error {
 	if err != nil {
 		return err
 	}
+	if err := p.bar(in, checked); err != nil {
+		return err
+	}
 	var refused []error
 	for i, ch := range in.Changes {
 		switch got := checked[i]; {
@@ -237,6 +243,22 @@ func (p *planner) check(prune bool) error {
 		}
 	}
 	return errors.Join(refused...)
+}
+
+// bar finds out what can be set only when other things have been removed, such as
+// the rule on a queue that takes the place of another.
+func (p *planner) bar(in wire.Check, checked []checked) error {
+	set := slices.IndexFunc(in.Changes, func(ch wire.CheckChange) bool { return ch.Set == nil })
+	if set < 0 {
+		return nil
+	}
+	before, err := ask(p.ctx, p.s, wire.Check{Changes: in.Changes[:set]})
+	for i := range before {
+		if before[i].Error != nil && checked[i].Error == nil {
+			p.bars[in.Changes[i].Kind] = true
+		}
+	}
+	return err
 }
 
 // A checked is what the server says of one change.
@@ -288,7 +310,9 @@ func (p *planner) removal(one, many, name string) Step {
 	step := Step{Action: Remove, Kind: one, Name: name, phase: forgetting}
 	var undo func(context.Context) error
 	if one == "rule" || one == "route" || one == "trigger" && !hidden(have) {
-		step.phase = removing
+		if step.phase = removing; p.bars[one] {
+			step.phase = clearing
+		}
 		undo = func(ctx context.Context) error { return p.s.Do(ctx, http.MethodPut, path, nil, have, nil) }
 	}
 	step.do = func(ctx context.Context) (func(context.Context) error, error) {

@@ -19,6 +19,9 @@ func (p *planner) document(one, many, name string) error {
 		}
 	}
 	step := Step{Action: Create, Kind: one, Name: name, do: (&setter{p.s, one, []string{many, name}, want}).set}
+	if one == "rule" || one == "route" {
+		step.phase = leading
+	}
 	if have != nil {
 		step.Action, step.Details = Change, compare("", want, bare(have))
 		if len(step.Details) == 0 {

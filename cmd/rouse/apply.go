@@ -103,8 +103,9 @@ Who else applies a manifest in the namespace waits until it is done.
 
 With --prune, what the server has and the manifest does not is removed, with all
 that it holds; what something else uses is not, and a bucket only when it is
-empty. The removal of triggers with secrets, of functions and of what holds data
-can't be taken back, and so comes last.
+empty. Rules and routes in whose place others come go before those are made, all
+else when all is made; what can't be taken back last: triggers with secrets,
+functions and what holds data.
 
 "${NAME}" in the manifest is a variable of the environment.`,
 		Example: `  rouse apply
