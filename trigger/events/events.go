@@ -17,9 +17,12 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	cloud "github.com/cloudevents/sdk-go/v2/event"
@@ -179,6 +182,9 @@ func decode(h http.Header, body []byte) (es []cloud.Event, err error) {
 		}
 		return nil, errUnknown
 	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, rouse.Errorf(rouse.Invalid, "read event", "", "it can't be read: the body is of the JSON type %s; a batch is a list of events, and an event an object", wrong.Value)
+	}
 	if err != nil {
 		return nil, rouse.Errorf(rouse.Invalid, "read event", "", "it can't be read: %w", err)
 	}
@@ -221,16 +227,38 @@ func one(m *cloudhttp.Message) ([]cloud.Event, error) {
 }
 
 // header drops parameters of the content type, which the parser does not know
-// but where it is that of the data.
+// but where it is that of the data, and decodes attributes, which it does not do.
 func header(h http.Header) http.Header {
+	h = h.Clone()
 	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || !strings.HasPrefix(kind, "application/cloudevents") {
+	if err == nil && strings.HasPrefix(kind, "application/cloudevents") {
+		h.Set("Content-Type", kind)
 		return h
 	}
-	h = h.Clone()
-	h.Set("Content-Type", kind)
+	for name, values := range h {
+		for i := range values {
+			if strings.HasPrefix(name, "Ce-") {
+				values[i] = decoded(values[i])
+			}
+		}
+	}
 	return h
 }
+
+// decoded is what the value of a header stands for: see 3.1.3.2 of the
+// specification. What is not well encoded stands for itself.
+func decoded(value string) string {
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		value = quoted.ReplaceAllString(value[1:n-1], "$1")
+	}
+	if plain, err := url.PathUnescape(value); err == nil && utf8.ValidString(plain) {
+		return plain
+	}
+	return value
+}
+
+// quoted is a character with the backslash before it.
+var quoted = regexp.MustCompile(`\\(.)`)
 
 func attributes(h http.Header) map[string]any {
 	all := map[string]any{}

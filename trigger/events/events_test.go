@@ -160,6 +160,33 @@ func TestWhatIsTaken(t *testing.T) {
 }
 
 // Two events are one only where both the source and the ID are the same.
+// Headers can have no more than ASCII: what is beyond it is encoded.
+func TestEncodedHeaders(t *testing.T) {
+	s := triggertest.Open(t)
+	at := triggertest.Serve(t, New(Config{Emitter: s}), `{}`)
+	values := map[string]string{
+		"r%C3%A9sum%C3%A9%20%25": "résumé %",
+		`"a \"b\" %7E"`:          `a "b" ~`,
+		"100% sure":              "100% sure", // what is not well encoded
+		"%ff":                    "%ff",
+	}
+	for value, want := range values {
+		status, answer, _ := triggertest.Do(t, "POST", at, "", "Ce-Specversion", "1.0", "Ce-Id", value, "Ce-Source", "/a", "Ce-Type", "t", "Ce-Subject", value, "Ce-Note", value)
+		if status != 202 {
+			t.Fatalf("%s: %d %s", value, status, answer)
+		}
+		es := s.All(t)
+		if e := es[len(es)-1]; e.Subject != want || e.Attributes["note"] != want || e.ID != "/a#"+want {
+			t.Errorf("%s is %+v", value, e)
+		}
+	}
+	for kind, body := range map[string]string{batch: "{}", structured: "[]"} {
+		if status, answer, _ := triggertest.Do(t, "POST", at, body, "Content-Type", kind); status != 400 || strings.Contains(answer, "Go ") {
+			t.Errorf("%d %s", status, answer)
+		}
+	}
+}
+
 func TestIdentity(t *testing.T) {
 	s := triggertest.Open(t)
 	url := triggertest.Serve(t, New(Config{Emitter: s}), `{}`)
