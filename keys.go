@@ -4,7 +4,7 @@ import "context"
 
 // Keys is an ordered map from bytes to bytes, with transactions: the memory
 // under documents, queues, streams, tables and buckets, whose meaning is made
-// above it, once, for every driver. Keys sort by bytes; one has at most 1,024
+// above it, once, for every driver. Keys sort by bytes; one has at most 2,560
 // bytes and its value at most 32 MiB. All methods may be called concurrently.
 type Keys interface {
 	// View runs f on one snapshot: what others change meanwhile, it does not see.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxKey       = 1000     // bytes of an object's key as it is written in the Keys
+	maxKey       = 1024     // bytes of an object's key
 	maxList      = 1000     // entries of one Listing
 	maxDeletes   = 1000     // of one DeleteObjects
 	maxMeta      = 64 << 10 // bytes of an object's Header, Meta and Tags

@@ -207,7 +207,7 @@ func TestWhatFailsLeavesNothingVisible(t *testing.T) {
 	b.wantKind(err, rouse.Invalid, nil)
 	_, err = b.PutObject(t.Context(), data.ObjectPut{Bucket: rouse.Ref{Name: "none"}, Key: "a"}, iotest.ErrReader(errors.New("it was read")))
 	b.wantKind(err, rouse.NotFound, nil)
-	for _, key := range []string{"", strings.Repeat("x", 1001), strings.Repeat("\x00", 501)} {
+	for _, key := range []string{"", strings.Repeat("x", 1025)} {
 		_, err = b.PutObject(t.Context(), data.ObjectPut{Bucket: ref, Key: key}, strings.NewReader("x"))
 		b.wantKind(err, rouse.Invalid, nil)
 	}
@@ -268,6 +268,33 @@ func TestConditions(t *testing.T) {
 	wg.Wait()
 	if len(won) != 1 || b.get(data.ObjectGet{Key: "one"}) != fmt.Sprint(<-won) {
 		t.Errorf("%d have won", len(won))
+	}
+}
+
+// Keys may be as long as those of S3, of any characters.
+func TestLongKeys(t *testing.T) {
+	b := open(t)
+	if _, err := b.ChangeBucket(t.Context(), data.Bucket{Ref: ref, Versioned: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{strings.Repeat("x", 1024), strings.Repeat("\x00", 1024), strings.Repeat("ü", 512)} {
+		for _, body := range []string{"1", "2"} {
+			b.put(key, body)
+		}
+		if got := b.get(data.ObjectGet{Key: key}); !strings.Contains(got, "2") {
+			t.Errorf("%.10q: %s", key, got)
+		}
+		up, err := b.StartUpload(t.Context(), data.ObjectPut{Bucket: ref, Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.AbortUpload(t.Context(), up.UploadRef); err != nil {
+			t.Error(err)
+		}
+	}
+	list, err := b.ListVersions(t.Context(), data.ObjectList{Bucket: ref})
+	if err != nil || len(list.Objects) != 6 {
+		t.Errorf("%d versions are listed: %v", len(list.Objects), err)
 	}
 }
 

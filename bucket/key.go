@@ -109,8 +109,8 @@ func checkKey(s string) error {
 	if s == "" {
 		return errors.New("key: it is empty")
 	}
-	if n := len(tuple.String(nil, s)) - 2; n > maxKey {
-		return fmt.Errorf("key: it has %d bytes, with each zero byte counted twice, and %d are the most", n, maxKey)
+	if len(s) > maxKey {
+		return fmt.Errorf("key: it has %d bytes, %d are the most", len(s), maxKey)
 	}
 	return nil
 }

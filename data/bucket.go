@@ -153,7 +153,7 @@ type ObjectIf struct {
 // An ObjectPut is an object to come.
 type ObjectPut struct {
 	Bucket  rouse.Ref
-	Key     string // 1 to 1,000 bytes
+	Key     string // 1 to 1,024 bytes of UTF-8
 	Version string // only of ChangeObject: "" is the newest
 	Header  map[string]string
 	Meta    map[string]string

@@ -27,9 +27,9 @@ const (
 // Keys that are longer than these have their hash in their place, where their
 // order does not matter, and are refused where it does.
 const (
-	maxPlain = 100 // bytes of a partition's key
-	maxTail  = 120 // bytes of an item's tail in the key of an index
-	maxSort  = 760 // bytes of an encoded sort key
+	maxPlain = 100  // bytes of a partition's key
+	maxTail  = 120  // bytes of an item's tail in the key of an index
+	maxSort  = 1024 // bytes of a sort key
 	hashed   = 0xff
 )
 
@@ -98,11 +98,10 @@ func appendKey(to []byte, item data.Item, key, sort data.Attribute) ([]byte, err
 	if v, err = keyPart(item, sort); err != nil {
 		return nil, err
 	}
-	start := len(to)
-	if to, err = appendScalar(to, v); err == nil && len(to)-start > maxSort {
-		err = fmt.Errorf("the key attribute %q is too long: %d bytes are the most", sort.Name, maxSort)
+	if n := len(v.Text) + len(v.Data); n > maxSort {
+		return nil, fmt.Errorf("the key attribute %q is too long: it has %d bytes, %d are the most", sort.Name, n, maxSort)
 	}
-	return to, err
+	return appendScalar(to, v)
 }
 
 // tail returns the tail of an item of d.

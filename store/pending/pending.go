@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxKey   = 1024
+	maxKey   = 2560
 	maxValue = 32 << 20
 )
 

@@ -119,7 +119,7 @@ func (v *view) end() {
 }
 
 // lastKey sorts after every key that may be written.
-var lastKey = slices.Repeat([]byte{0xff}, 1025)
+var lastKey = slices.Repeat([]byte{0xff}, 2561)
 
 // A question is one read.
 type question struct {

@@ -34,7 +34,7 @@ const (
 )
 
 // lastKey sorts after every key that may be written.
-var lastKey = slices.Repeat([]byte{0xff}, 1025)
+var lastKey = slices.Repeat([]byte{0xff}, 2561)
 
 // keys implements rouse.Keys in one file.
 type keys struct{ file *file }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -123,8 +124,20 @@ var keysTests = map[string]func(*testing.T, *subject[Store]){
 	},
 	"the largest key and value fit, and larger ones do not": func(t *testing.T, s *subject[Store]) {
 		k := keysOf(t, s, "k")
-		key, value := bytes.Repeat([]byte{0xff}, 1024), bytes.Repeat([]byte("v"), 32<<20)
-		update(t, k, func(w rouse.KeyWriter) error { w.Put(key, value); w.Put([]byte("a"), nil); return nil })
+		key, value := bytes.Repeat([]byte{0xff}, 2560), bytes.Repeat([]byte("v"), 32<<20)
+		mixed := []byte("a") // an index may compress the other one
+		for len(mixed) < len(key) {
+			sum := sha256.Sum256(mixed)
+			mixed = append(mixed, sum[:]...)
+		}
+		mixed = mixed[:len(key)]
+		update(t, k, func(w rouse.KeyWriter) error {
+			w.Put(key, value)
+			w.Put([]byte("a"), nil)
+			w.Put(mixed, mixed)
+			return nil
+		})
+		wantValues(t, get(t, k, string(mixed)), mixed)
 		if v := get(t, k, string(key)); !bytes.Equal(v[0], value) {
 			t.Fatalf("%d bytes came back", len(v[0]))
 		}
@@ -176,7 +189,7 @@ var keysTests = map[string]func(*testing.T, *subject[Store]){
 					case 2:
 						return no
 					case 3:
-						w.Put(make([]byte, 1025), nil)
+						w.Put(make([]byte, 2561), nil)
 					}
 					return nil
 				})
