@@ -158,7 +158,7 @@ func etag(s string) string {
 func TestObjectsComeBack(t *testing.T) {
 	b := open(t)
 	sum := md5.Sum([]byte("hello"))
-	p := data.ObjectPut{Bucket: ref, Key: "a\x00/\xff", Header: map[string]string{"Content-Type": "text/plain"}, Meta: map[string]string{"k": "\xfe"}, Tags: map[string]string{"t": "1"}, MD5: sum[:]}
+	p := data.ObjectPut{Bucket: ref, Key: "a\x00/\U0010ffff", Header: map[string]string{"Content-Type": "text/plain"}, Meta: map[string]string{"k": "\xfe"}, Tags: map[string]string{"t": "1"}, MD5: sum[:]}
 	put, err := b.PutObject(t.Context(), p, strings.NewReader("hello"))
 	b.ok(err)
 	want := data.Object{Key: p.Key, Version: data.NullVersion, Size: 5, ETag: etag("hello"), Modified: b.clock.Now(), Header: p.Header, Meta: p.Meta, Tags: p.Tags, Newest: true}
@@ -207,7 +207,7 @@ func TestWhatFailsLeavesNothingVisible(t *testing.T) {
 	b.wantKind(err, rouse.Invalid, nil)
 	_, err = b.PutObject(t.Context(), data.ObjectPut{Bucket: rouse.Ref{Name: "none"}, Key: "a"}, iotest.ErrReader(errors.New("it was read")))
 	b.wantKind(err, rouse.NotFound, nil)
-	for _, key := range []string{"", strings.Repeat("x", 1025)} {
+	for _, key := range []string{"", strings.Repeat("x", 1025), "a\xff"} {
 		_, err = b.PutObject(t.Context(), data.ObjectPut{Bucket: ref, Key: key}, strings.NewReader("x"))
 		b.wantKind(err, rouse.Invalid, nil)
 	}
@@ -402,7 +402,7 @@ func TestVersions(t *testing.T) {
 
 func TestLists(t *testing.T) {
 	b := open(t)
-	keys := []string{"a", "dir", "dir/", "dir/1", "dir/2/x", "dir/2/y", "dir0", "e/1", "e/2", "z", "z\xff"}
+	keys := []string{"a", "dir", "dir/", "dir/1", "dir/2/x", "dir/2/y", "dir0", "e/1", "e/2", "z", "z\U0010ffff"}
 	for i := range 60 {
 		keys = append(keys, fmt.Sprintf("many/%02d", i))
 	}

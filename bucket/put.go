@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
@@ -22,6 +23,9 @@ import (
 func checkPut(p data.ObjectPut) error {
 	if err := checkKey(p.Key); err != nil {
 		return err
+	}
+	if !utf8.ValidString(p.Key) { // neither JSON nor XML, and so no listing, could name it
+		return errors.New("key: it is no UTF-8")
 	}
 	n := 0
 	for _, m := range []map[string]string{p.Header, p.Meta, p.Tags} {
