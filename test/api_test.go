@@ -116,6 +116,12 @@ func TestNodeUsesThePlatform(t *testing.T) {
 	for _, c := range []struct{ code, want string }{
 		{"return [await T.put({ name: 'a', n: 1, tags: new Set(['x', 'y']), raw: Buffer.from([255]), big: 12345678901234567890123n, odd: { $x: 1 }, l: [1, 2.5, null, true] })] ", `[null]`},
 		{"const i = await T.get({ name: 'a', n: 1 }); return [[...i.tags], [...i.raw], String(i.big), i.odd, i.l]", `[["x","y"],[255],"12345678901234567890123",{"$x":1},[1,2.5,null,true]]`},
+		{"const d = text => new rouse.Decimal(text)\nawait T.put({ name: 'd', n: 1, a: d('12.3400000000000000000000000000000001'), b: d('0.10'), c: 0.1 + 0.2, e: d('-1e-100'), s: new Set([d('0.12345678901234567891'), 2]), t: '0.12345678901234567891', m: { $bigint: 'x' } })\n" +
+			"const i = await T.get({ name: 'd', n: 1 }); await T.put(i); return [String(i.a), i.a * 2, i.b, i.c, i.e, [...i.s].map(String).sort(), i.t, i.m, JSON.stringify(await T.get({ name: 'd', n: 1 })) === JSON.stringify(i), String((await T.get({ name: 'd', n: 1 })).a)]",
+			`["12.3400000000000000000000000000000001",24.68,0.1,0.30000000000000004,-1e-100,["0.12345678901234567891","2"],"0.12345678901234567891",{"$bigint":"x"},true,"12.3400000000000000000000000000000001"]`},
+		// The place where a page ends is not rounded.
+		{"const b = 'x'.repeat(300000); for (let i = 1; i < 9; i++) await T.put({ name: 'p', n: new rouse.Decimal('0.123456789012345678' + i), b })\nreturn (await all(T.query('p'))).map(i => String(i.n).slice(-1)).join('')", `"12345678"`},
+		{"for (let i = 1; i < 9; i++) await T.delete({ name: 'p', n: new rouse.Decimal('0.123456789012345678' + i) }); await T.delete({ name: 'd', n: 1 })\ntry { new rouse.Decimal('1,5') } catch (e) { return e.message }", `"1,5 is no decimal number"`},
 		{"return T.get({ name: 'none', n: 1 })", `null`},
 		{"return fails(() => T.put({ name: 'a', n: 1 }, { condition: { name: { exists: false } } }))", `["conflict",409]`},
 		{"try { await T.put({ name: 'a', n: 1 }, { condition: { raw: Buffer.from('x') }, returns: 'old' }) } catch (e) { return e.items[0].odd }", `{"$x":1}`},

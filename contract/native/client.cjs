@@ -42,23 +42,52 @@ class RouseError extends Error {
 const isBytes = v => v instanceof Uint8Array
 const base64 = b => Buffer.from(b.buffer, b.byteOffset, b.byteLength).toString('base64')
 
-// parse reads JSON; an integer that a number can't hold becomes a BigInt.
-function parse (text) {
-  let big = false
-  if (/\d{16}/.test(text)) {
+// A Decimal is a number that one of JavaScript's can't hold: text is all of it,
+// and it counts as the nearest.
+class Decimal {
+  constructor (text) {
+    this.text = String(text)
+    if (!/^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(this.text)) throw new TypeError(`${this.text} is no decimal number`)
+  }
+
+  toString () { return this.text }
+  valueOf () { return Number(this.text) }
+  toJSON () { return Number(this.text) }
+}
+
+// plain is the digits and the exponent of a number, whatever way it is written.
+function plain (text) {
+  const [, sign, whole, part = '', exponent = 0] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text)
+  const digits = (whole + part).replace(/^0+/, '')
+  const short = digits.replace(/0+$/, '')
+  return short && `${sign}${short}e${Number(exponent) - part.length + digits.length - short.length}`
+}
+
+// parse reads JSON; an integer that a number can't hold becomes a BigInt, and of
+// what is in tables another such number a Decimal.
+function parse (text, decimals = false) {
+  const mark = '$' + require('crypto').randomUUID()
+  let marked = false
+  if (/\d[\d.]{15}/.test(text)) {
     text = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, m => {
-      if (!/^-?\d{16,}$/.test(m) || Number.isSafeInteger(Number(m))) return m
-      big = true
-      return `{"$bigint":"${m}"}`
+      if (m[0] === '"') return m
+      const n = Number(m)
+      if (/^-?\d+$/.test(m) ? Number.isSafeInteger(n) : !decimals || Number.isFinite(n) && plain(m) === plain(String(n))) return m
+      marked = true
+      return `{"${mark}":"${m}"}`
     })
   }
-  return JSON.parse(text, big ? (k, v) => v !== null && typeof v === 'object' && typeof v.$bigint === 'string' && Object.keys(v).length === 1 ? BigInt(v.$bigint) : v : undefined)
+  if (!marked) return JSON.parse(text)
+  return JSON.parse(text, (k, v) => {
+    const number = v !== null && typeof v === 'object' && v[mark]
+    return !number ? v : /^-?\d+$/.test(number) ? BigInt(number) : new Decimal(number)
+  })
 }
 
 // typed makes of {"$binary": ...} and its like what JavaScript has for it.
 function typed (v) {
   if (Array.isArray(v)) return v.map(typed)
-  if (v === null || typeof v !== 'object') return v
+  if (v === null || typeof v !== 'object' || v instanceof Decimal) return v
   const names = Object.keys(v)
   if (names.length === 1) {
     const inner = v[names[0]]
@@ -84,7 +113,7 @@ function define (object, name, value) {
   Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true })
 }
 
-// write writes a value as JSON: bytes, Sets and BigInts too. With wrap, an
+// write writes a value as JSON: bytes, Sets, BigInts and Decimals too. With wrap, an
 // object is data even where it looks like {"$binary": ...}.
 function write (v, wrap = false) {
   if (typeof v === 'bigint') return v.toString()
@@ -94,6 +123,7 @@ function write (v, wrap = false) {
     if (text === undefined) throw new TypeError(`${typeof v} is nothing that can be stored`)
     return text
   }
+  if (v instanceof Decimal) return v.text
   if (isBytes(v)) return `{"$binary":"${base64(v)}"}`
   if (Array.isArray(v)) return `[${v.map(e => write(e, wrap)).join(',')}]`
   if (v instanceof Set) {
@@ -172,16 +202,16 @@ async function readAll (readable) {
 
 function refusal (status, body) {
   try {
-    const { error, refused } = parse(body.toString())
+    const { error, refused } = parse(body.toString(), true)
     return new RouseError(error.kind, error.type ? `${error.type}: ${error.message}` : error.message, status, (refused || []).map(w => readItem(w.item)))
   } catch {
     return new RouseError({ 403: 'denied', 404: 'not found' }[status] || 'internal', `the platform answered with status ${status}`, status)
   }
 }
 
-async function post (path, body) {
+async function post (path, body, decimals) {
   const text = (await readAll(await ask('POST', path, { body, headers: { 'Content-Type': 'application/json' } }))).toString()
-  return text ? parse(text) : null
+  return text ? parse(text, decimals) : null
 }
 
 class Thing {
@@ -192,16 +222,18 @@ class Thing {
 }
 
 // A Table holds items, which are objects. An integer that a number can't hold is
-// a BigInt; bytes (Buffers) and Sets of strings, numbers or bytes are kept as
+// a BigInt, and another such number a Decimal; bytes (Buffers) and Sets of strings, numbers or bytes are kept as
 // they are.
 class Table extends Thing {
+  post (what, body) { return post(this.path + what, body, true) }
+
   // get returns the item of a key, which is an object; null where there is none.
-  async get (key) { return readItem((await post(this.path + 'get', members({ key: item(key) }))).item) }
+  async get (key) { return readItem((await this.post('get', members({ key: item(key) }))).item) }
 
   // getMany returns the items of several keys at one moment, in order, null
   // where there is none.
   async getMany (keys) {
-    return (await post(this.path + 'get', members({ keys: `[${keys.map(item).join(',')}]` }))).items.map(readItem)
+    return (await this.post('get', members({ keys: `[${keys.map(item).join(',')}]` }))).items.map(readItem)
   }
 
   // put stores an item, and replaces the one of its key. An Error of kind
@@ -220,7 +252,7 @@ class Table extends Thing {
   delete (key, options) { return this.change('delete', options, { key: item(key) }) }
 
   async change (what, { condition, returns } = {}, given) {
-    const got = await post(this.path + what, members({ ...given, if: maybe(write, condition), return: maybe(JSON.stringify, returns) }))
+    const got = await this.post(what, members({ ...given, if: maybe(write, condition), return: maybe(JSON.stringify, returns) }))
     return got && returns ? Object.fromEntries(Object.entries(got).map(([k, v]) => [k, readItem(v)])) : undefined
   }
 
@@ -245,7 +277,7 @@ class Table extends Thing {
     while (limit > 0) {
       // A filter is asked of the items that were looked at, which limit counts.
       const size = limit === Infinity || filter ? undefined : limit
-      const page = await post(this.path + what, members({ ...given, filter: maybe(write, filter), attributes: maybe(write, attributes), limit: size, after }))
+      const page = await this.post(what, members({ ...given, filter: maybe(write, filter), attributes: maybe(write, attributes), limit: size, after }))
       for (const found of page.items.slice(0, limit)) yield readItem(found)
       if (!page.after) return
       after = item(readItem(page.after))
@@ -373,6 +405,7 @@ async function emit (trigger, data, { type, subject, id, attributes } = {}) {
 }
 
 exports.Error = RouseError
+exports.Decimal = Decimal
 exports.Message = Message
 exports.table = name => new Table('tables', name)
 exports.queue = name => new Queue('queues', name)
