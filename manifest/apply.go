@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/rouse-run/rouse"
 )
 
 // A Report says what became of a Step.
@@ -29,10 +31,19 @@ func (p *Plan) Apply(ctx context.Context, tell func(Report)) error {
 		tell = func(Report) {}
 	}
 	undos := make([]func(context.Context) error, len(p.Steps))
-	for i, s := range p.Steps {
+	for i, late := 0, 0; i < len(p.Steps); i++ {
+		s := p.Steps[i]
 		undo, err := s.do(ctx)
 		if undos[i] = undo; err == nil {
+			late = 0
 			tell(Report{Step: s, N: i + 1, Of: len(p.Steps)})
+			continue
+		}
+		// It may want the place that one after it is to leave.
+		if others := p.like(i); rouse.KindOf(err) == rouse.Conflict && late < len(others)-1 {
+			copy(others, others[1:])
+			others[len(others)-1] = s
+			i, late = i-1, late+1
 			continue
 		}
 		err = fmt.Errorf("%s %s %s: %w", s.Action, s.Kind, s.Name, err)
@@ -42,6 +53,19 @@ func (p *Plan) Apply(ctx context.Context, tell func(Report)) error {
 		return errors.Join(err, p.undo(context.WithoutCancel(ctx), undos[:i], tell))
 	}
 	return nil
+}
+
+// like returns a Step and those after it, where all of them lead events or
+// requests somewhere, in whatever order.
+func (p *Plan) like(i int) []Step {
+	n := 0
+	for _, s := range p.Steps[i:] {
+		if s.phase != leading || s.Kind != p.Steps[i].Kind {
+			break
+		}
+		n++
+	}
+	return p.Steps[i : i+n]
 }
 
 // undo takes back the first Steps, the last one first.

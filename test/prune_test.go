@@ -51,8 +51,21 @@ func TestPruneMakesRoom(t *testing.T) {
 			}
 		})
 	}
-	// Where that fails, what made room is put back.
+	// Rules that move up are set from the last on.
 	f := newShop(t, start(t, ""))
+	f.write("rouse.yaml", "queues: {a: {}, b: {}, c: {}, d: {}, x: {}}\nrules: [{name: r1, on: {queue: a}, to: {queue: x}}, {name: r2, on: {queue: b}, to: {queue: x}}, {name: r3, on: {queue: c}, to: {queue: x}}]")
+	if err := f.plan(false).Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.write("rouse.yaml", "queues: {a: {}, b: {}, c: {}, d: {}, x: {}}\nrules: [{name: r1, on: {queue: b}, to: {queue: x}}, {name: r2, on: {queue: c}, to: {queue: x}}, {name: r3, on: {queue: d}, to: {queue: x}}]")
+	if err := f.plan(false).Apply(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if left := f.plan(true); len(left.Steps) != 0 {
+		t.Errorf("there is left %q", steps(left))
+	}
+	// Where that fails, what made room is put back.
+	f = newShop(t, start(t, ""))
 	f.write("rouse.yaml", "queues: {a: {}, b: {}, c: {}}\nrules: [{name: old, on: {queue: a}, to: {queue: b}}]")
 	if err := f.plan(false).Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
