@@ -32,7 +32,7 @@ func followRoute(s *server, plain *call) error {
 	default:
 		return refusePath(plain.r)
 	}
-	c := &routed{call: plain}
+	c := &routed{call: plain, led: true}
 	in := rouse.Invocation{Function: rouse.Ref{Namespace: m.Route.Namespace, Name: m.Route.To}, Qualifier: m.Route.Qualifier}
 	if m.Route.Public {
 		c.known = s.authenticate(c.call) == nil
@@ -44,7 +44,6 @@ func followRoute(s *server, plain *call) error {
 			delete(c.r.Header, k)
 		}
 	}
-	c.led = true
 	c.r.Header.Set(headerRoute, m.Route.Name)
 	for k, v := range m.Values {
 		c.r.Header.Set(headerValue+k, url.PathEscape(v))

@@ -19,7 +19,7 @@ type routed struct {
 	*call
 	id    string // the Activation's
 	known bool   // the caller showed the platform's token
-	led   bool   // a route led here, whose headers are set
+	led   bool   // a route leads here, and sets its headers
 	began bool   // the header went out
 	whole bool   // nothing is to be flushed before the end
 	ended int    // the status sent
@@ -106,7 +106,9 @@ func splitRoute(path string) (name, rest string) {
 }
 
 // permit lets in who shows the platform's token, and anyone where the function
-// is public. Unknown functions and private ones look the same from outside.
+// is public. Unknown functions and private ones look the same from outside. So do
+// versions that were replaced, unless an alias or a route leads there: what was
+// public by mistake, or had one, must not stay open to who counts backwards.
 func (c *routed) permit(s *server, in *rouse.Invocation) error {
 	denied := s.authenticate(c.call)
 	if denied == nil {
@@ -116,6 +118,12 @@ func (c *routed) permit(s *server, in *rouse.Invocation) error {
 	f, err := s.Registry.Function(c.r.Context(), in.Function, in.Qualifier)
 	if rouse.KindOf(err) == rouse.NotFound || (err == nil && !f.Public) {
 		return denied
+	}
+	if _, no := strconv.Atoi(in.Qualifier); no == nil && err == nil && !c.led {
+		newest, err := s.Registry.Function(c.r.Context(), in.Function, "")
+		if err != nil || newest.Version != f.Version {
+			return denied
+		}
 	}
 	// An alias may pick another version the next time, and that one may not be
 	// public: run the one that was looked at.

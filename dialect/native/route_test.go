@@ -84,15 +84,30 @@ func TestRouteOfAPublicFunction(t *testing.T) {
 	for _, name := range []string{"open", "openfails"} {
 		add(t, p, rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: name}, Public: true})
 	}
-	add(t, p, rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: "open"}}) // version 2 is not
+	for name, public := range map[string]bool{"closed": false, "mended": true} {
+		p.Code(name, inspect)
+		f := rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: name}, Public: true}
+		add(t, p, f)
+		f.Public = public
+		add(t, p, f) // version 2
+		if err := p.SetAlias(t.Context(), rouse.Alias{Function: f.Ref, Name: "first", Version: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		url, token, want string
 		status           int
 	}{
 		{"/fn/open:1", "none", `"qualifier":"1"`, 201},
 		{"/fn/open:1", "their-own", `"Authorization":["Bearer their-own"]`, 201},
-		{"/fn/open", "none", "unauthenticated", 401},
-		{"/fn/open", nativetest.Token, `"method":"GET"`, 201},
+		{"/fn/closed", "none", "unauthenticated", 401},
+		{"/fn/closed", nativetest.Token, `"method":"GET"`, 201},
+		{"/fn/closed:1", "none", "unauthenticated", 401}, // or it would never be closed
+		{"/fn/closed:1", nativetest.Token, `"qualifier":"1"`, 201},
+		{"/fn/closed:first", "none", `"qualifier":"1"`, 201}, // somebody wants it so
+		{"/fn/mended:1", "none", "unauthenticated", 401},
+		{"/fn/mended:2", "none", `"qualifier":"2"`, 201},
+		{"/fn/mended", "none", `"qualifier":"2"`, 201},
 		{"/fn/openfails", "none", `"type":"KeyError"`, 502},
 		{"/fn/openfails", nativetest.Token, `"stack":"secret path"`, 502},
 		{"/fn/nosuch", nativetest.Token, "no such function", 404},
