@@ -30,6 +30,8 @@ type group struct {
 	looked    time.Time              // guarded by mu; when it last asked whether the processors are busy
 	busy      bool                   // guarded by mu; what it was told
 	min       int                    // guarded by mu
+	faults    int                    // guarded by mu; boots in a row that failed
+	paused    time.Time              // guarded by mu; until then none is booted that nobody waits for
 	retired   bool                   // guarded by mu; close what gets free
 }
 
@@ -216,7 +218,7 @@ func (g *group) wantsMore(now time.Time) bool {
 	switch {
 	case g.f.Limits.Max > 0 && total >= g.f.Limits.Max:
 		return false
-	case total < g.min:
+	case total < g.min && !now.Before(g.paused):
 		return true
 	case waiting == 0 || g.booting >= waiting:
 		return false
@@ -294,9 +296,8 @@ func (g *group) boot() {
 		var w *waiter
 		if len(g.waiters) > 0 {
 			w, g.waiters = g.waiters[0], g.waiters[1:]
-		} else {
-			g.min = 0 // nobody hears why; the next call will
 		}
+		g.pause()
 		g.mu.Unlock()
 		p.release(g.f.Limits.Memory)
 		if w != nil {
@@ -309,12 +310,25 @@ func (g *group) boot() {
 		return
 	}
 	g.cost = average(g.cost, took)
+	g.faults, g.paused = 0, time.Time{}
 	g.instances[i] = struct{}{}
 	p.alive.Add(1)
 	g.booted, g.lost = time.Now(), 0
 	g.offer(i, took, g.booted)
 	g.mu.Unlock()
 	g.bootMore()
+}
+
+// pause has nothing booted ahead for a while, after a boot that failed: longer each
+// time, for code that can't be loaded would be tried without end, and not for ever,
+// for what it lacked may be there again. The caller holds mu.
+func (g *group) pause() {
+	g.faults++
+	if g.min > 0 {
+		pause := min(time.Second<<min(g.faults-1, 9), 5*time.Minute)
+		g.paused = time.Now().Add(pause)
+		time.AfterFunc(pause, g.bootMore)
+	}
 }
 
 // offer gives i's free slots to those who wait, and keeps the rest. The caller

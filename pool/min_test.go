@@ -1,0 +1,47 @@
+package pool
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rouse-run/rouse"
+)
+
+// A lateLab can't load anything before a time.
+type lateLab struct {
+	*lab
+	ready time.Time
+	tries atomic.Int32
+}
+
+func (l *lateLab) Open(ctx context.Context, s rouse.Spec) (rouse.Sandbox, error) {
+	l.tries.Add(1)
+	if time.Now().Before(l.ready) {
+		return nil, &rouse.BootError{Status: rouse.StatusFailed, Failure: rouse.Failure{Type: "NotYet"}}
+	}
+	return l.lab.Open(ctx, s)
+}
+
+func TestMinIsKeptAfterBootsThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lateLab{lab: &lab{answer: takes(time.Second)}, ready: time.Now().Add(time.Hour)}
+		p := newLab(t, l.lab, Config{Idle: time.Minute})
+		p.Drivers = []rouse.Driver{l}
+		f := function("f", rouse.Limits{Min: 2})
+		p.Keep(f)
+		time.Sleep(30 * time.Minute)
+		if _, err := call(p, f); err == nil {
+			t.Error("it is loaded")
+		}
+		if n := l.tries.Load(); n < 5 || n > 50 {
+			t.Errorf("it was tried %d times in half an hour", n)
+		}
+		time.Sleep(time.Hour)
+		if n, _ := p.Usage(); n != 2 {
+			t.Errorf("%d instances are kept", n)
+		}
+	})
+}
