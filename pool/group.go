@@ -536,10 +536,14 @@ func (g *group) end(i *instance) {
 	g.bootMore()
 }
 
-func (g *group) empty() bool {
+// retireEmpty says whether nothing is in the group, and nobody looks after it
+// from now on: a call that has just found it gets an instance, but leaves none.
+func (g *group) retireEmpty() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.instances)+g.booting+len(g.waiters)+g.min == 0
+	empty := len(g.instances)+g.booting+len(g.waiters)+g.min == 0
+	g.retired = g.retired || empty
+	return empty
 }
 
 // oldestIdle is the instance of those that which picks that idles the longest; it

@@ -45,3 +45,23 @@ func TestMinIsKeptAfterBootsThatFailed(t *testing.T) {
 		}
 	})
 }
+
+func TestACallThatFoundAnEmptyGroupLeavesNoInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newLab(t, &lab{answer: takes(time.Second)}, Config{Idle: time.Minute})
+		g, err := p.group(function("f", rouse.Limits{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.tidy(time.Now())
+		lease, err := g.lease(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease.Release(false)
+		time.Sleep(time.Hour)
+		if n, _ := p.Usage(); n != 0 {
+			t.Errorf("%d instances are left, which nobody knows", n)
+		}
+	})
+}

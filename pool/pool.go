@@ -206,7 +206,7 @@ func (p *Pool) tidy(now time.Time) {
 	}
 	p.mu.Lock()
 	for k, g := range p.groups {
-		if g.empty() {
+		if g.retireEmpty() {
 			delete(p.groups, k)
 		}
 	}
