@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func open(t *testing.T) *Tree {
@@ -165,4 +167,22 @@ func TestTheTreeWeighsAsMuchAsTheServer(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != want {
 		t.Errorf("%s says %q, not %s: %v", file, got, want, err)
 	}
+}
+
+// A host whose control groups are read-only must not be waited for, as a server
+// that starts there looks at all of them twice.
+func TestOnlyWhatEndsIsWaitedFor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now() // in here it is time that was slept
+		if err := removeAll(file); err == nil {
+			t.Error("a file is removed as a group")
+		}
+		if slept := time.Since(began); slept != 0 {
+			t.Errorf("it was tried again for %v", slept)
+		}
+	})
 }

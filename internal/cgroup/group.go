@@ -181,12 +181,17 @@ func (g *Group) Close() error {
 
 // removeAll kills the processes below dir and removes its groups, leaves
 // first. A group can be removed only once its last process has been reaped,
-// of which nothing tells us: look again until it is so.
+// of which nothing tells us: look again until it is so. Nothing else passes by
+// waiting, such as that control groups are read-only, as in most containers.
 func removeAll(dir string) error {
 	var err error
 	for wait := 100 * time.Microsecond; wait < 5*time.Second; wait *= 2 {
-		if err = removeOnce(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = removeOnce(dir)
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) {
+			return err
 		}
 		time.Sleep(wait)
 	}
