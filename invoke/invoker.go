@@ -55,6 +55,7 @@ func NewID() string {
 func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activation, error) {
 	f, err := v.Registry.Function(ctx, in.Function, in.Qualifier)
 	if err != nil {
+		v.unfound(in, err)
 		return rouse.Activation{}, err
 	}
 	if in.ID == "" {
@@ -106,6 +107,17 @@ func (v *Invoker) run(ctx context.Context, f rouse.Function, in rouse.Invocation
 	a.Memory = lease.Peak(lease.Ran > longRun)
 	lease.Release(err != nil || answer.Last)
 	return false
+}
+
+// unfound records the end of an invocation that was accepted, and has no function
+// any more: who waits for it learns that nothing will come.
+func (v *Invoker) unfound(in rouse.Invocation, err error) {
+	if in.Attempt == 0 || in.ID == "" || rouse.KindOf(err) != rouse.NotFound {
+		return
+	}
+	v.Recorder.Add(rouse.Activation{ID: in.ID, Function: in.Function, Cause: in.Cause, Maker: in.Maker, Rule: in.Rule, Hops: in.Hops,
+		Attempt: in.Attempt, Replayed: in.Replayed, Started: time.Now(), Status: rouse.StatusRefused,
+		Failure: &rouse.Failure{Type: rouse.NotFound.String(), Message: err.Error()}})
 }
 
 // Direct returns an Invoker that runs a function's own code, also where a
