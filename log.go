@@ -89,7 +89,7 @@ type LineQuery struct {
 }
 
 // A Tail hands out Lines as they are printed. It is lossy: a reader that does
-// not keep up misses lines.
+// not keep up misses lines, and gets one of Platform that says so.
 type Tail interface {
 	// Follow calls f for each Line of r until ctx ends or f returns false.
 	Follow(ctx context.Context, r Ref, f func(Line) bool) error

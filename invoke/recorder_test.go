@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -232,6 +233,40 @@ func TestFollowersSeeLines(t *testing.T) {
 	}
 	if a, b := <-got, <-got; a != "first" || b != "last" || len(got) != 0 {
 		t.Errorf("%s %s", a, b)
+	}
+}
+
+func TestFollowersAreToldOfLinesThatTheyMiss(t *testing.T) {
+	ref := rouse.Ref{Namespace: "default", Name: "f"}
+	var of tail
+	first, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	var got, missed, gaps int
+	go func() {
+		done <- of.follow(t.Context(), ref, func(l rouse.Line) bool {
+			if got++; got == 1 {
+				close(first)
+				<-goOn
+			}
+			if n := 0; l.Stream == rouse.Platform {
+				if _, err := fmt.Sscanf(l.Text, "%d lines are missing", &n); err != nil {
+					t.Error(l.Text)
+				}
+				got, missed, gaps = got-1, missed+n, gaps+1
+			}
+			return got+missed < 5001
+		})
+	}()
+	for of.followers.Load() == 0 {
+		runtime.Gosched()
+	}
+	of.publish(rouse.Line{Function: ref})
+	<-first
+	for range 5000 {
+		of.publish(rouse.Line{Function: ref})
+	}
+	close(goOn)
+	if err := <-done; err != nil || got < 1024 || gaps != 1 {
+		t.Errorf("%v: %d lines and %d in %d gaps of 5001", err, got, missed, gaps)
 	}
 }
 

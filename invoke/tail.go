@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -9,12 +10,18 @@ import (
 )
 
 // tail hands lines to those who follow a function. Who does not keep up misses
-// lines.
+// lines, and is told so where they are missing.
 type tail struct {
 	followers atomic.Int32 // so that publish costs nothing where there are none
 
 	mu sync.Mutex
-	by map[rouse.Ref]map[chan rouse.Line]struct{} // guarded by mu
+	by map[rouse.Ref]map[*follower]struct{} // guarded by mu
+}
+
+// A follower has lines that wait for it.
+type follower struct {
+	lines  chan rouse.Line
+	missed int // guarded by tail.mu; lines since the last that it got
 }
 
 func (t *tail) publish(l rouse.Line) {
@@ -23,31 +30,48 @@ func (t *tail) publish(l rouse.Line) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for c := range t.by[l.Function] {
-		select {
-		case c <- l:
-		default:
+	for f := range t.by[l.Function] {
+		if f.missed > 0 && f.offer(gap(l, f.missed)) {
+			f.missed = 0
+		}
+		if f.missed > 0 || !f.offer(l) {
+			f.missed++
 		}
 	}
 }
 
+func (f *follower) offer(l rouse.Line) bool {
+	select {
+	case f.lines <- l:
+		return true
+	default:
+		return false
+	}
+}
+
+// gap stands where n lines beside l are missing.
+func gap(l rouse.Line, n int) rouse.Line {
+	return rouse.Line{Function: l.Function, Time: l.Time, Stream: rouse.Platform,
+		Text: fmt.Sprintf("%d lines are missing here, which came faster than they were read; they are in the log all the same", n)}
+}
+
 func (t *tail) follow(ctx context.Context, r rouse.Ref, f func(rouse.Line) bool) error {
-	c := make(chan rouse.Line, 1024)
+	me := &follower{lines: make(chan rouse.Line, 1024)}
 	t.mu.Lock()
 	if t.by == nil {
-		t.by = map[rouse.Ref]map[chan rouse.Line]struct{}{}
+		t.by = map[rouse.Ref]map[*follower]struct{}{}
 	}
 	if t.by[r] == nil {
-		t.by[r] = map[chan rouse.Line]struct{}{}
+		t.by[r] = map[*follower]struct{}{}
 	}
-	t.by[r][c] = struct{}{}
+	t.by[r][me] = struct{}{}
 	t.followers.Add(1)
 	t.mu.Unlock()
 	defer func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.followers.Add(-1)
-		delete(t.by[r], c)
+		delete(t.by[r], me)
 		if len(t.by[r]) == 0 {
 			delete(t.by, r)
 		}
@@ -56,10 +80,28 @@ func (t *tail) follow(ctx context.Context, r rouse.Ref, f func(rouse.Line) bool)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case l := <-c:
+		case l := <-me.lines:
 			if !f(l) {
+				return nil
+			}
+			if n := t.behind(me); n > 0 && !f(gap(l, n)) {
 				return nil
 			}
 		}
 	}
+}
+
+// behind returns how many lines a follower has missed after all that it has got.
+func (t *tail) behind(f *follower) int {
+	if len(f.lines) > 0 {
+		return 0 // publish tells
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(f.lines) > 0 {
+		return 0
+	}
+	n := f.missed
+	f.missed = 0
+	return n
 }

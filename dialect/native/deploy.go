@@ -166,12 +166,14 @@ func (c *call) duplex() {
 }
 
 // send reports whether the client is still there.
-func (s *stream) send(v any) bool {
+func (s *stream) send(v any) bool { return s.write(v) && s.flush() }
+
+func (s *stream) flush() bool { return http.NewResponseController(s.c.w).Flush() == nil }
+
+// write is send without flush, for where more comes at once.
+func (s *stream) write(v any) bool {
 	if !s.began {
 		s.start()
 	}
-	if err := lines(s.c.w).Encode(v); err != nil {
-		return false
-	}
-	return http.NewResponseController(s.c.w).Flush() == nil
+	return lines(s.c.w).Encode(v) == nil
 }

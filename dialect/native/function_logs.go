@@ -103,14 +103,16 @@ func (s *server) follow(out *stream, q rouse.LineQuery) error {
 			if !ok {
 				return nil
 			}
-			if sent[keyOf(l)] || (q.Activation != "" && l.Activation != q.Activation) {
-				continue
+			ofAll := l.Stream == rouse.Platform && l.Activation == "" // such as that lines are missing
+			wanted := q.Activation == "" || l.Activation == q.Activation || ofAll
+			if wanted && !sent[keyOf(l)] && !out.write(l) {
+				return nil
 			}
 			if len(tail) == 0 {
 				clear(sent) // whatever was in both has come by now
-			}
-			if !out.send(l) {
-				return nil
+				if !out.flush() {
+					return nil
+				}
 			}
 		}
 	}
