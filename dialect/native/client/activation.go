@@ -94,7 +94,8 @@ type LogQuery struct {
 }
 
 // Logs calls f with lines of a function's log, oldest first, until they end or
-// f returns false. A context that ends a followed log is no error.
+// f returns false. A context that ends a followed log is no error; a server that
+// does is Unavailable.
 func (c *Client) Logs(ctx context.Context, function string, q LogQuery, f func(rouse.Line) bool) error {
 	v := url.Values{}
 	if q.Activation != "" {
@@ -121,8 +122,10 @@ func (c *Client) Logs(ctx context.Context, function string, q LogQuery, f func(r
 		var l rouse.Line
 		err := in.Decode(&l)
 		switch {
-		case errors.Is(err, io.EOF), err != nil && q.Follow && ctx.Err() != nil:
+		case err != nil && q.Follow && ctx.Err() != nil, errors.Is(err, io.EOF) && !q.Follow:
 			return nil
+		case err != nil && q.Follow: // there may be more, elsewhere or later
+			return rouse.Errorf(rouse.Unavailable, "follow log", c.Server(), "the server has ended it (%w), as it does when it stops: follow again when it is back", err)
 		case err != nil:
 			return c.garbled(err)
 		case !f(l):

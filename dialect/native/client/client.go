@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
@@ -134,6 +135,9 @@ func (c *Client) roundTrip(ctx context.Context, r request) (*http.Response, erro
 		}
 		if e, ours := errors.AsType[*rouse.Error](err); ours { // of a body that could not be read
 			return nil, e
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			return nil, rouse.Errorf(rouse.Unavailable, "read answer", c.Server(), "the server went away before it had answered (%w); it may have done what was asked for all the same", short(err))
 		}
 		return nil, rouse.Errorf(rouse.Unavailable, "reach server", c.Server(), "%w", &unreachable{short(err)})
 	}

@@ -315,6 +315,32 @@ func TestNamespacesAreKeptApart(t *testing.T) {
 	}
 }
 
+func TestServersThatGoAway(t *testing.T) {
+	asked := make(chan string, 10)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		if strings.HasSuffix(r.URL.Path, "/logs") {
+			return // the log ends
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	defer s.Close()
+	c, err := client.New(s.URL, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Invoke(t.Context(), client.Call{Function: "echo"})
+	want(t, err, rouse.Unavailable, "it may have done what was asked for")
+	if client.Unreachable(err) || len(asked) != 1 {
+		t.Errorf("%v, and it was asked %d times", err, len(asked))
+	}
+	err = c.Logs(t.Context(), "echo", client.LogQuery{Follow: true}, func(rouse.Line) bool { return true })
+	want(t, err, rouse.Unavailable, "follow again when it is back")
+	if err := c.Logs(t.Context(), "echo", client.LogQuery{}, func(rouse.Line) bool { return true }); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestServersThatAreNone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
