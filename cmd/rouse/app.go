@@ -66,7 +66,7 @@ func (a *app) client() (*client.Client, error) {
 // token returns ROUSE_TOKEN, or the one in the data folder; none where neither
 // is there, for the server to refuse.
 func (a *app) token() (string, error) {
-	if t := a.env("ROUSE_TOKEN"); t != "" {
+	if t := strings.TrimSpace(a.env("ROUSE_TOKEN")); t != "" { // "$(cat token)" may end its line
 		a.tokenFrom = "ROUSE_TOKEN"
 		return t, nil
 	}
@@ -167,7 +167,9 @@ func (a *app) complain(err error) {
 	case client.Unreachable(err):
 		text = fmt.Sprintf("no server answers at %s (%v); is it running? start it with: rouse up", e.On, e.Err)
 	case e != nil && e.Kind == rouse.Unauthenticated:
-		text = fmt.Sprintf("the server does not take the token from %s; set ROUSE_DATA to the server's data folder, or ROUSE_TOKEN", a.tokenFrom)
+		text = fmt.Sprintf("the server does not take the token from %s; set ROUSE_TOKEN, or --data to the server's data folder", a.tokenFrom)
+	case e != nil && e.Kind == rouse.NotFound && e.Op == "route request":
+		text = fmt.Sprintf("the server does not know this operation (%v): is it of another version than this program? see: rouse version", e.Err)
 	case e != nil && e.Kind == rouse.NotFound && strings.Contains(e.Err.Error(), "no such function"):
 		text += "; what is deployed is listed by: rouse functions"
 	}

@@ -98,18 +98,18 @@ func (d *deploy) run(c *cobra.Command, path string) error {
 		return d.printJSON(f)
 	}
 	fmt.Fprintf(d.out, "deployed %s version %d (%s, %s, %s) in %s\n", f.Name, f.Version, f.Runtime, f.Contract, size(f.CodeSize), span(rouse.Duration(time.Since(start))))
-	if f.Contract == "http" {
-		fmt.Fprintf(d.out, "try: %s\n", curl(cl.Server(), f))
-	} else {
-		fmt.Fprintf(d.out, "try: %s invoke %s -d '{\"name\":\"ada\"}'\n", self(), f.Name)
+	try := d.tryInvoke(f)
+	if f.Contract == "http" && f.Namespace == rouse.DefaultNamespace {
+		try = d.tryRoute(cl.Server(), f)
 	}
+	fmt.Fprintln(d.out, "try:", try)
 	return nil
 }
 
 // complete turns what flags say into options.
 func (d *deploy) complete(c *cobra.Command, path string) (err error) {
 	if d.name == "" {
-		if d.name, err = nameOf(path); err != nil {
+		if d.name, err = nameOf(path, "give one with --name"); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,8 @@ func (d *deploy) complete(c *cobra.Command, path string) (err error) {
 }
 
 // nameOf is the name of a function that a path says: of "dir/hello.py" "hello".
-func nameOf(path string) (string, error) {
+// Where it says none, otherwise is what else can be done than to name it so.
+func nameOf(path, otherwise string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("find %s: %w", path, err)
@@ -155,10 +156,10 @@ func nameOf(path string) (string, error) {
 	}
 	name := strings.Trim(strings.Map(fit, base), "._-")
 	if name == "" {
-		return "", rouse.Errorf(rouse.Invalid, "name function", path, "no name can be made of it; give one with --name")
+		return "", rouse.Errorf(rouse.Invalid, "name function", path, "no name can be made of it; %s", otherwise)
 	}
 	if name != base {
-		return "", rouse.Errorf(rouse.Invalid, "name function", path, "a function can't be named %q, but %s: say so with --name, or name the file or folder so", base, name)
+		return "", rouse.Errorf(rouse.Invalid, "name function", path, "a function can't be named %q, but %s: name the file or folder so, or %s", base, name, otherwise)
 	}
 	return name, nil
 }
@@ -232,13 +233,4 @@ func (d *deploy) send(ctx context.Context, cl *client.Client, path string) (f ro
 	p := newProgress(d.err, terminal(d.err))
 	defer p.close()
 	return cl.Deploy(ctx, d.name, d.options, p.reader(zip, total), p.next)
-}
-
-// curl is a command that calls a function's HTTP route.
-func curl(server string, f rouse.Function) string {
-	header := " -H \"Authorization: Bearer $ROUSE_TOKEN\""
-	if f.Public {
-		header = ""
-	}
-	return fmt.Sprintf("curl%s %s/fn/%s/", header, server, f.Name)
 }

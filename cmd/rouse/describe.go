@@ -110,8 +110,11 @@ func (a *app) printDescription(server string, d description) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(a.out, "\ncall it\n  rouse invoke %s -d '{\"name\":\"ada\"}'\n  %s\n", f.Name, curl(server, f))
-	return err
+	fmt.Fprintf(a.out, "\ncall it\n  %s\n", a.tryInvoke(f))
+	if f.Namespace == rouse.DefaultNamespace {
+		fmt.Fprintf(a.out, "  %s\n", a.tryRoute(server, f))
+	}
+	return nil
 }
 
 // facts are a function's settings. Values of its environment may be secrets and

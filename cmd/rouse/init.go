@@ -59,7 +59,7 @@ func templateNames() []string {
 // begin writes a template's files and prints the commands in its README, which
 // are the lines of four spaces.
 func (a *app) begin(folder, template string) error {
-	name, err := nameOf(folder)
+	name, err := nameOf(folder, "choose another")
 	if err != nil {
 		return err
 	}
@@ -94,12 +94,12 @@ func (a *app) begin(folder, template string) error {
 	}
 	fmt.Fprintf(a.out, "%s is a function to begin from; next:\n\n", name)
 	if folder != "." {
-		fmt.Fprintf(a.out, "    cd %s\n", folder)
+		fmt.Fprintf(a.out, "    cd %s\n", quoted(folder))
 	}
 	for line := range strings.Lines(files[filepath.Join(folder, "README.md")]) {
 		if strings.HasPrefix(line, "    ") {
 			if rest, ok := strings.CutPrefix(line, "    rouse "); ok {
-				line = "    " + self() + " " + rest
+				line = "    " + a.command() + " " + rest
 			}
 			server := strings.TrimPrefix(first(a.server, a.env("ROUSE_SERVER"), node.DefaultListen), "http://")
 			fmt.Fprint(a.out, strings.ReplaceAll(line, node.DefaultListen, server))

@@ -34,10 +34,7 @@ func invokeCommand(a *app) *cobra.Command {
 
 The payload is -d, a file with -d @FILE, or what is piped in. It must be JSON
 unless --content-type says otherwise. Where the function fails, its message and
-stack go to standard error, and the exit code is 1.
-
-The data folder of the server is ROUSE_DATA, or --data before the command:
-rouse --data DIR invoke NAME.`,
+stack go to standard error, and the exit code is 1.`,
 		Example: `  rouse invoke hello -d '{"name":"ada"}'
   rouse invoke hello -d @event.json --logs
   echo '{"name":"ada"}' | rouse invoke hello | jq .
@@ -49,7 +46,7 @@ rouse --data DIR invoke NAME.`,
 		RunE:              func(c *cobra.Command, args []string) error { return v.run(c.Context(), args[0]) },
 	}
 	f := c.Flags()
-	f.StringVarP(&v.data, "data", "d", "", "the `payload`, or @FILE, or @- for standard input")
+	f.StringVarP(&v.data, "payload", "d", "", "the `payload`, or @FILE, or @- for standard input")
 	f.StringVar(&v.contentType, "content-type", "", "`type` of the payload, where it is not JSON")
 	f.StringVarP(&v.qualifier, "qualifier", "q", "", "`version` or alias to run (default: the newest)")
 	f.BoolVar(&v.async, "async", false, "only store the invocation and print the activation's id")

@@ -54,11 +54,10 @@ The server is found by --server or ROUSE_SERVER, and its token by ROUSE_TOKEN
 or in the data folder of a server on this machine (--data or ROUSE_DATA).
 
 Exit codes: 0 all went well, 1 a function failed, 2 something else did.`,
-		SilenceErrors:    true,
-		SilenceUsage:     true,
-		Args:             unknown,
-		RunE:             help,
-		TraverseChildren: true, // --data before a command is the folder, also where the command has its own
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          unknown,
+		RunE:          help,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true // ours completes functions' names as well
 	flags := root.PersistentFlags()

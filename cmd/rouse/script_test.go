@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native"
@@ -163,6 +164,11 @@ func TestHelpTeaches(t *testing.T) {
 		if c.Short == "" || !strings.Contains(c.Example, c.CommandPath()) {
 			t.Errorf("%s has no summary or no example", c.CommandPath())
 		}
+		root.PersistentFlags().VisitAll(func(f *pflag.Flag) {
+			if c.Flags().Lookup(f.Name) != nil {
+				t.Errorf("--%s of %s is not what it is everywhere else", f.Name, c.CommandPath())
+			}
+		})
 	}
 	look(root)
 }

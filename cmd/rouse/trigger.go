@@ -142,7 +142,7 @@ and what follows an @ a file.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVarP(&text, "data", "d", "", "the event's `data`")
+	f.StringVarP(&text, "payload", "d", "", "the event's `data`")
 	f.StringVar(&e.Type, "type", "", "its `type`, such as file.written")
 	f.StringVar(&e.Subject, "subject", "", "what it is about")
 	f.StringVar(&e.ID, "id", "", "its `id`; one with the id of an earlier one is dropped (default a new one)")

@@ -5,9 +5,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"os/exec"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -158,30 +156,4 @@ func (a *app) elsewhere(n *node.Node) string {
 		return ""
 	}
 	return "\n  export" + set
-}
-
-// self is what a shell calls this program by: its name, where that leads to it.
-func self() string {
-	own, err := os.Executable()
-	if err != nil {
-		return "rouse"
-	}
-	if found, err := exec.LookPath("rouse"); err == nil {
-		a, errA := os.Stat(own)
-		b, errB := os.Stat(found)
-		if errA == nil && errB == nil && os.SameFile(a, b) {
-			return "rouse"
-		}
-	}
-	return quoted(own)
-}
-
-// quoted is s as a word of a shell.
-func quoted(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._:-[]", r)
-	}) {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	return s
 }
