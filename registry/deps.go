@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/shape"
 )
 
 // maxLock bounds the files that say which dependencies are needed.
@@ -22,6 +23,9 @@ const maxLock = 16 << 20
 // local matches what names files of the bundle itself, and npm's scripts, which
 // may: their content decides, too, what is built.
 var local = regexp.MustCompile(`(?m)^\s*(-r|-c|-e|--requirement|--constraint|--editable|\.|/)|file:|link:|workspace:|"workspaces":|"(preinstall|install|postinstall|prepublish|preprepare|prepare|postprepare)":`)
+
+// byteOrderMark begins files that some editors write; npm and Node pass over it.
+const byteOrderMark = "\ufeff"
 
 // locks are the files that pin what package.json asks for.
 var locks = []string{"package-lock.json", "npm-shrinkwrap.json"}
@@ -212,12 +216,13 @@ func (d *deploy) packages() (string, error) {
 		return "", nil // brought along
 	}
 	var all map[string]json.RawMessage
+	text = strings.TrimPrefix(text, byteOrderMark)
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
-		return "", d.refuse("package.json is not JSON: %w", err)
+		return "", d.refuse("package.json can't be used: %s", shape.Fault(err))
 	}
 	var m manifest
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
-		return "", d.refuse("package.json: %w", err)
+		return "", d.refuse("package.json can't be used: %s", shape.Fault(err))
 	}
 	if len(m.Dependencies)+len(m.OptionalDependencies) == 0 && all["workspaces"] == nil {
 		return "", nil
@@ -227,7 +232,7 @@ func (d *deploy) packages() (string, error) {
 		if raw, ok := all[field]; ok {
 			var v any
 			if err := json.Unmarshal(raw, &v); err != nil {
-				return "", d.refuse("package.json: %s: %w", field, err)
+				return "", d.refuse("package.json can't be used: %s: %s", field, shape.Fault(err))
 			}
 			asked[field] = v // its names are sorted when it is written
 		}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"io/fs"
@@ -68,7 +69,7 @@ func look(dir string) (layout, error) {
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "package.json")); err == nil {
 		// npm tells of a broken one better than we could.
-		_ = json.Unmarshal(text, &b.module)
+		_ = json.Unmarshal(bytes.TrimPrefix(text, []byte(byteOrderMark)), &b.module)
 	}
 	return b, nil
 }

@@ -225,30 +225,12 @@ func readJSONUpTo(r io.Reader, limit int64, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return invalid("the JSON can't be used: %s", jsonFault(err))
+		return invalid("the JSON can't be used: %s", shape.Fault(err))
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return invalid("the JSON can't be used: there is more after its end")
 	}
 	return nil
-}
-
-// jsonFault is err in a caller's words.
-func jsonFault(err error) string {
-	if errors.Is(err, io.EOF) {
-		return "it is empty"
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return "it ends too early"
-	}
-	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		what := "it"
-		if t.Field != "" {
-			what = strconv.Quote(t.Field)
-		}
-		return fmt.Sprintf("%s is %s where %s is expected", what, shape.Named(t.Value), shape.Of(t.Type))
-	}
-	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
 // answer sends v as the JSON body. Its length goes ahead, so that a client has

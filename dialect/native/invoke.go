@@ -8,6 +8,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/internal/shape"
 )
 
 // invoke is on the hot path: it allocates and copies no more than it must, and
@@ -84,7 +85,7 @@ func payloadType(contentType string, data []byte) (string, error) {
 func validate(data []byte) string {
 	var v json.RawMessage
 	if err := json.Unmarshal(data, &v); err != nil {
-		return jsonFault(err)
+		return shape.Fault(err)
 	}
 	return "it is damaged"
 }

@@ -4,8 +4,32 @@ package shape
 
 import (
 	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"reflect"
+	"strconv"
+	"strings"
 )
+
+// Fault says what is wrong with a JSON that encoding/json does not take.
+func Fault(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "it is empty"
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || err.Error() == "unexpected end of JSON input" {
+		return "it ends too early"
+	}
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		what := "it"
+		if t.Field != "" {
+			what = strconv.Quote(t.Field)
+		}
+		return fmt.Sprintf("%s is %s where %s is expected", what, Named(t.Value), Of(t.Type))
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
 
 // Of returns what a type is in JSON, such as "a list".
 func Of(t reflect.Type) string {
