@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +126,11 @@ func (d *deploy) complete(c *cobra.Command, path string) (err error) {
 	}
 	o.Limits.Memory, o.Limits.Tmp, o.Limits.Timeout = int64(d.memory), int64(d.tmp), rouse.Duration(d.timeout)
 	o.Limits.Answer, o.Limits.Log = int64(d.answer), int64(d.log)
+	for _, name := range []string{"timeout", "concurrency", "queue", "processes"} {
+		if f := c.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") { // to the server that is the default
+			return usage(c, "--%s must not be 0: leave it out for the default", name)
+		}
+	}
 	if c.Flags().Changed("retries") {
 		if d.retries < 0 {
 			return usage(c, "--retries must not be negative")
@@ -186,14 +190,14 @@ func (d *deploy) environment() (map[string]string, error) {
 // readEnvFile reads NAME=VALUE lines; empty ones and those with # in front are
 // left out, and a pair of quotes around a value is taken off.
 func readEnvFile(name string, env map[string]string) error {
-	f, err := os.Open(name)
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("read --env-file: %w", err)
 	}
-	defer f.Close()
-	in := bufio.NewScanner(f)
-	for n := 1; in.Scan(); n++ {
-		line := strings.TrimSpace(in.Text())
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(string(b), "\ufeff")) {
+		n++
+		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -206,9 +210,6 @@ func readEnvFile(name string, env map[string]string) error {
 			v = v[1 : len(v)-1]
 		}
 		env[strings.TrimSpace(k)] = v
-	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read --env-file %s: %w", name, err)
 	}
 	return nil
 }
