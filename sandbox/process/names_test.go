@@ -152,3 +152,19 @@ def main(event, context):
 		}
 	}
 }
+
+// Bytes go out as they are, as they came in.
+func TestResultsThatAreBytes(t *testing.T) { each(t, testResultsThatAreBytes) }
+
+func testResultsThatAreBytes(t *testing.T, d *process.Driver) {
+	for runtime, files := range map[string]map[string]string{
+		"python3": {"main.py": "def main(event): return event[::-1]\n"},
+		"nodejs":  {"main.js": "exports.main = event => event.reverse()"},
+	} {
+		h := boot(t, d, rouse.Function{Runtime: runtime, Handler: "main.main"}, files)
+		a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Event: rouse.Event{ContentType: "image/png", Data: []byte("\x89P\xff")}})
+		if err != nil || string(a.Result) != "\xffP\x89" || a.ContentType != "application/octet-stream" {
+			t.Errorf("%s: %v %q %s %v", runtime, err, a.Result, a.ContentType, a.Failure)
+		}
+	}
+}

@@ -201,8 +201,8 @@ class Worker {
     if (http) {
       if (result && typeof result === 'object' && Number.isInteger(result.status ?? result.statusCode)) return this.respond(sequence, result)
       if (typeof result === 'string') return sendText(sequence, TEXT, result, this.limit)
-      if (result instanceof Uint8Array) return send('A', sequence, KINDS[BYTES], this.bounded(Buffer.from(result)))
     }
+    if (result instanceof Uint8Array) return send('A', sequence, KINDS[BYTES], this.bounded(Buffer.from(result)))
     sendText(sequence, JSON_, stringify(result), this.limit)
   }
 

@@ -219,8 +219,8 @@ class Worker(object):
                 return self.respond(sequence, result)
             if isinstance(result, text):
                 return self.plain(sequence, TEXT, result.encode('utf-8'))
-            if isinstance(result, (bytes, bytearray)):
-                return self.plain(sequence, BYTES, bytes(result))
+        if isinstance(result, (bytes, bytearray)) and (http is not None or bytes is not str):  # Python 2 has one type for both
+            return self.plain(sequence, BYTES, bytes(result))
         self.pipe.send('A', sequence, JSON + encode(result, self.limit))
 
     def plain(self, sequence, kind, body):
