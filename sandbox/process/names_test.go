@@ -153,6 +153,21 @@ def main(event, context):
 	}
 }
 
+// Modules are looked for where the environment says, before the library's.
+func TestTheEnvironmentSaysWhereModulesAre(t *testing.T) {
+	each(t, testTheEnvironmentSaysWhereModulesAre)
+}
+
+func testTheEnvironmentSaysWhereModulesAre(t *testing.T, d *process.Driver) {
+	files := map[string]string{
+		"main.py": "import inner, sys\ndef main(event): return [inner.mine, sys.path.count('lib')]\n", "lib/inner.py": "mine = 1\n",
+		"main.js": "exports.main = () => [require('inner').mine, 1]", "lib/inner.js": "exports.mine = 1",
+	}
+	for runtime, name := range map[string]string{"python3": "PYTHONPATH", "nodejs": "NODE_PATH"} {
+		boot(t, d, rouse.Function{Runtime: runtime, Handler: "main.main", Env: map[string]string{name: "lib"}}, files).expect(t, nil, "[1,1]")
+	}
+}
+
 // Bytes go out as they are, as they came in.
 func TestResultsThatAreBytes(t *testing.T) { each(t, testResultsThatAreBytes) }
 

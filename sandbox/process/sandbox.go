@@ -163,6 +163,9 @@ func environment(spec rouse.Spec, p place) map[string]string {
 		env["PATH"] = p.deps + "/bin:" + p.deps + "/node_modules/.bin:" + env["PATH"]
 	}
 	maps.Copy(env, f.Env)
+	if own := f.Env["PYTHONPATH"]; own != "" && p.deps != "" {
+		env["PYTHONPATH"] = own + ":" + p.deps
+	}
 	return env
 }
 

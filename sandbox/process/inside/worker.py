@@ -491,6 +491,9 @@ def become(start, source, sink):
         import site
         site.addsitedir(start['deps'])
     sys.path.insert(0, code)
+    # Where Python would look if it began now; what is the platform's comes last.
+    asked = start['env'].get('PYTHONPATH', '').split(':')
+    sys.path[1:1] = [folder for folder in asked if folder not in ('', MODULES, start['deps'])]
     if client is None:
         sys.path.append(MODULES)
     else:
