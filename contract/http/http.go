@@ -240,7 +240,8 @@ func request(ctx context.Context, in rouse.Invocation) (*http.Request, error) {
 	r.URL = u
 	for name, values := range e.Header {
 		name = http.CanonicalHeaderKey(name)
-		if !token.MatchString(name) || strings.HasPrefix(name, ours) {
+		// To frameworks that have headers as CGI does, "_" is a "-".
+		if !token.MatchString(name) || strings.HasPrefix(http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")), ours) {
 			continue
 		}
 		for _, v := range values {

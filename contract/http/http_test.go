@@ -119,7 +119,7 @@ func TestRequestReachesTheCode(t *testing.T) {
 				Method: "PUT", Path: "/a b/ü", Query: "x=1&y=%20", Remote: "192.0.2.7:1234",
 				Header: map[string][]string{
 					"Host": {"example.org"}, "Accept": {"a", "b"}, "Connection": {"close, X-Hop"}, "X-Hop": {"no"},
-					"Upgrade": {"websocket"}, "X-Rouse-Activation": {"forged"}, "Content-Length": {"99"}, "Expect": {"100-continue"},
+					"Upgrade": {"websocket"}, "X-Rouse-Activation": {"forged"}, "X_Rouse_Activation": {"forged"}, "x-rouse_deadline": {"1"}, "Content-Length": {"99"}, "Expect": {"100-continue"},
 					"Content-Type": {"text/css"}, "Bad Name": {"x"}, "Bad-Value": {"x\r\nInjected: y"}, "User-Agent": {"test"},
 					"X-Forwarded-For": {"198.51.100.1"},
 				}}},
