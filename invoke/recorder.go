@@ -50,6 +50,10 @@ type Recorder struct {
 	early   chan struct{} // what was added is waited for
 	hurry   chan struct{}
 	dropped atomic.Int64
+
+	share int64         // bytes; set before Run
+	fresh int64         // bytes that Run has stored since it last told grown
+	grown chan struct{} // share has been stored
 }
 
 // NewRecorder returns a Recorder over store; Run must be running. What was
@@ -59,7 +63,7 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 	if pause == 0 {
 		pause = 50 * time.Millisecond
 	}
-	r := &Recorder{store: store, pause: pause, log: log, running: map[string]*rouse.Activation{}, wake: make(chan struct{}, 1), early: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	r := &Recorder{store: store, pause: pause, log: log, running: map[string]*rouse.Activation{}, grown: make(chan struct{}, 1), wake: make(chan struct{}, 1), early: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	r.cond.L = &r.mu
 	return r
 }
@@ -69,6 +73,13 @@ func NewRecorder(store rouse.Records, pause time.Duration, log *slog.Logger) *Re
 // are waited for; nil is none. It must be called before Run.
 func (r *Recorder) Tell(f func(context.Context, []rouse.Activation) error, soon func(rouse.Ref) bool) {
 	r.tell, r.soon = f, soon
+}
+
+// Grown returns a channel that has something whenever about so many bytes more
+// were stored. It must be called before Run.
+func (r *Recorder) Grown(bytes int64) <-chan struct{} {
+	r.share = bytes
+	return r.grown
 }
 
 // Begin lets readers see an activation that has not ended: it is pending until
@@ -188,6 +199,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) post(ctx context.Context) {
 	r.mu.Lock()
 	as, ls := r.as, r.ls
+	const row = 256 // bytes of an activation without its result, or about
+	r.fresh += int64(r.size + r.results + row*len(as))
 	r.as, r.spare, r.ls, r.size, r.results = r.spare, nil, nil, 0, 0
 	upTo := r.added
 	r.mu.Unlock()
@@ -201,6 +214,10 @@ func (r *Recorder) post(ctx context.Context) {
 				r.log.Error("tell of what ran", "activations", len(as), "error", err)
 			}
 		}
+	}
+	if r.share > 0 && r.fresh >= r.share {
+		r.fresh = 0
+		signal(r.grown)
 	}
 	r.mu.Lock()
 	r.stored, r.away = upTo, false

@@ -69,6 +69,7 @@ type Node struct {
 	modules    *wasm.Driver
 	registry   *deployments
 	recorder   *invoke.Recorder
+	grown      <-chan struct{} // records take a good part more room
 	pool       *pool.Pool
 	invoker    *invoke.Invoker
 	dispatcher *invoke.Dispatcher
@@ -180,6 +181,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	maps.Copy(contracts, openwhisk.Contracts())
 	handlers := whisk.Handlers()
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)
+	n.grown = n.recorder.Grown(n.lookAgain())
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Access: n.access, Log: n.recorder.Line,
 		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.services.meta, Blobs: blobs, Cache: code, Drivers: drivers,
@@ -285,25 +287,6 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	endRest()
 	return errors.Join(err, running.Wait(), n.close())
-}
-
-// trim forgets old records and code that no version needs, now and every hour.
-func (n *Node) trim(ctx context.Context) error {
-	tick := time.NewTicker(min(time.Hour, max(n.KeepFor/4, time.Second)))
-	defer tick.Stop()
-	for {
-		if err := n.recorder.Trim(ctx, time.Now().Add(-n.KeepFor), n.KeepSize); err != nil && ctx.Err() == nil {
-			n.Log.Error("trim records", "error", err)
-		}
-		if _, err := n.registry.sweep(ctx, 24*time.Hour); err != nil && ctx.Err() == nil {
-			n.Log.Error("sweep code", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }
 
 // close closes what is open.
