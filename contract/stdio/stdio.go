@@ -5,6 +5,7 @@ package stdio
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,19 +24,25 @@ import (
 // method, path, query and headers are in its environment as RFC 3875 (CGI) has
 // them. Output that begins with a line "Status: 404" sets status and headers
 // likewise: header lines, an empty line, the body.
-type Contract struct{}
+type Contract struct {
+	// Patience is how long what a program writes is held: an answer that is complete
+	// by then goes out as a whole, with its length, and nothing goes out of a program
+	// that failed. One that takes longer is passed on as it comes. 0 is 5 ms.
+	Patience time.Duration
+}
 
 // Program implements rouse.Contract.
 func (Contract) Program(rouse.Function) rouse.Program { return rouse.Program{Mode: rouse.ModeOnce} }
 
 // Boot implements rouse.Contract. There is nothing to wait for.
-func (Contract) Boot(_ context.Context, f rouse.Function, s rouse.Sandbox, _ func(rouse.Line)) (rouse.Instance, error) {
-	return &instance{sandbox: s, limit: f.Limits.Answer}, nil
+func (c Contract) Boot(_ context.Context, f rouse.Function, s rouse.Sandbox, _ func(rouse.Line)) (rouse.Instance, error) {
+	return &instance{s, f.Limits.Answer, cmp.Or(c.Patience, 5*time.Millisecond)}, nil
 }
 
 type instance struct {
-	sandbox rouse.Sandbox
-	limit   int64
+	sandbox  rouse.Sandbox
+	limit    int64
+	patience time.Duration
 }
 
 // Close implements rouse.Instance.
@@ -44,7 +51,7 @@ func (i *instance) Close() error { return i.sandbox.Close() }
 // Answer implements rouse.Instance.
 func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answer, error) {
 	out := outputs.Get().(*output)
-	out.event, out.limit = in, i.limit
+	out.event, out.limit, out.patience = in, i.limit, i.patience
 	defer out.recycle()
 	out.in.Reset(in.Event.Data)
 	code, err := i.sandbox.Run(ctx, rouse.Input{Body: &out.in, Env: out.env}, out)
@@ -91,28 +98,25 @@ var (
 	errLeft     = errors.New("the caller left before the answer was complete")
 )
 
-// An answer that is complete within patience goes out as a whole, with its
-// length; so does nothing of a program that fails in that time. One that takes
-// longer, or is larger than held, is passed on as it comes.
-const (
-	patience = 5 * time.Millisecond
-	most     = 64 << 10
-)
+// most is how many bytes are held; what is larger is passed on as it comes.
+const most = 64 << 10
 
 // output takes what a program writes: it holds it, or hands it to a Reply. It is
 // used again for another run.
 type output struct {
-	event rouse.Invocation
-	env   func() map[string]string // of event
-	in    bytes.Reader             // what the program reads
-	limit int64
-	plain map[string][]string // the header of an answer that brings none
+	event    rouse.Invocation
+	env      func() map[string]string // of event
+	in       bytes.Reader             // what the program reads
+	limit    int64
+	patience time.Duration
+	plain    map[string][]string // the header of an answer that brings none
 
 	mu      sync.Mutex
 	held    bytes.Buffer // guarded by mu; what did not go to the Reply
 	due     time.Time    // guarded by mu; when patience ends, where the first bytes for a Reply have come
 	timer   *time.Timer  // guarded by mu; calls look, where looking
 	looking bool         // guarded by mu
+	looks   time.Time    // guarded by mu; when look is called
 	started bool         // guarded by mu; the Reply has begun
 	closed  bool         // guarded by mu; the program has ended
 	size    int64        // guarded by mu until closed
@@ -152,8 +156,8 @@ func (o *output) Write(b []byte) (int, error) {
 		case o.started || o.held.Len() > most:
 			o.pass()
 		case o.due.IsZero():
-			o.due = time.Now().Add(patience)
-			o.lookAfter(patience)
+			o.due = time.Now().Add(o.patience)
+			o.lookAfter(o.patience)
 		}
 	}
 	if o.err != nil { // ends the program: nobody takes its answer any more
@@ -163,19 +167,19 @@ func (o *output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lookAfter has look called after d, unless it will be anyway: to stop a timer
-// with each short run and start it with the next would cost more than to let it
-// call for nothing. The caller holds mu.
+// lookAfter has look called after d, when o is due, unless it will be by then
+// anyway: to stop a timer with each short run and start it with the next would
+// cost more than to let it call for nothing. The caller holds mu.
 func (o *output) lookAfter(d time.Duration) {
 	switch {
-	case o.looking:
+	case o.looking && !o.looks.After(o.due):
 		return
 	case o.timer == nil:
 		o.timer = time.AfterFunc(d, o.look)
 	default:
 		o.timer.Reset(d)
 	}
-	o.looking = true
+	o.looking, o.looks = true, o.due
 }
 
 // look sees whether patience has ended, maybe that of a later run.

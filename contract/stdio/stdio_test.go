@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/sandbox/wasm"
@@ -35,8 +36,9 @@ func TestMain(m *testing.M) {
 
 // platform is a real driver and a real program.
 type platform struct {
-	driver *wasm.Driver
-	spec   rouse.Spec
+	driver   *wasm.Driver
+	spec     rouse.Spec
+	patience time.Duration
 }
 
 func newPlatform(t *testing.T) *platform {
@@ -46,7 +48,7 @@ func newPlatform(t *testing.T) *platform {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	return &platform{d, rouse.Spec{Code: filepath.Join(shared, "code"), Program: Contract{}.Program(rouse.Function{}), Function: rouse.Function{
+	return &platform{driver: d, spec: rouse.Spec{Code: filepath.Join(shared, "code"), Program: Contract{}.Program(rouse.Function{}), Function: rouse.Function{
 		Ref: rouse.Ref{Namespace: "default", Name: "guest"}, Code: "guest", Handler: "main.wasm",
 		Limits: rouse.Limits{Memory: 32 << 20, Answer: 1 << 20},
 	}}}
@@ -58,7 +60,7 @@ func (p *platform) boot(t *testing.T) rouse.Instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := Contract{}.Boot(t.Context(), p.spec.Function, s, func(rouse.Line) {})
+	i, err := Contract{Patience: p.patience}.Boot(t.Context(), p.spec.Function, s, func(rouse.Line) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +136,7 @@ func long(n int) string { return strings.Repeat("x", 1<<n) }
 
 func TestAnswerIsStreamed(t *testing.T) {
 	p := newPlatform(t)
+	p.patience = time.Hour
 	for in, want := range map[string]struct {
 		pieces, kind string
 		status       rouse.Status
