@@ -243,3 +243,16 @@ func TestOpenWhiskInstances(t *testing.T) {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 }
+
+// Of a log with very many lines the newest are shown, and that there were others.
+func TestOpenWhiskLongLogs(t *testing.T) {
+	w := start(t, "").whisk("default")
+	w.python("talks", "def main(args):\n    for i in range(args['n']): print(i)\n    return {}\n", nil)
+	for n, first := range map[int]string{100_000: "stdout: 0", 100_001: "stderr: Lines before this one are not shown: there are more than 100000."} {
+		id := w.ask("POST", "_/actions/talks?blocking=true", map[string]any{"n": n}).text(t, "activationId")
+		logs, _ := w.ask("GET", "_/activations/"+id+"/logs", nil).get(t, "logs").([]any)
+		if len(logs) != 100_000 || !strings.HasSuffix(logs[0].(string), first) || !strings.HasSuffix(logs[len(logs)-1].(string), "stdout: "+strconv.Itoa(n-1)) {
+			t.Errorf("%d of %d lines", len(logs), n)
+		}
+	}
+}

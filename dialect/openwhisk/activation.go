@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -280,9 +279,13 @@ func isTrigger(r rouse.Ref) bool {
 
 // logs are the lines of an activation.
 func (d *Door) logs(ctx context.Context, act rouse.Activation) ([]string, error) {
-	lines, err := d.Records.Lines(ctx, rouse.LineQuery{Function: act.Function, Activation: act.ID, Limit: maxLines})
+	lines, err := d.Records.Lines(ctx, rouse.LineQuery{Function: act.Function, Activation: act.ID, Limit: maxLines + 1})
 	if err != nil {
 		return nil, err
+	}
+	if len(lines) > maxLines { // the newest are what it came to
+		lines = lines[1:]
+		lines[0] = rouse.Line{Time: lines[0].Time, Stream: rouse.Stderr, Text: textCut}
 	}
 	a, err := d.ran(ctx, act)
 	if err != nil {
@@ -313,6 +316,7 @@ func (d *Door) logs(ctx context.Context, act rouse.Activation) ([]string, error)
 const (
 	idLength = 32
 	maxLines = 100_000
+	textCut  = "Lines before this one are not shown: there are more than 100000."
 )
 
 // getActivation answers for one activation, its logs, or its result.
@@ -353,186 +357,70 @@ func (d *Door) getActivation(c *call) error {
 	default:
 		return errNotFound
 	}
-	s, err := d.activation(ctx, act, a)
-	if err == nil {
-		s.Logs, err = d.logs(ctx, act)
-	}
+	s, err := d.document(ctx, act, a)
 	if err != nil {
 		return err
 	}
 	return c.answer(http.StatusOK, s)
 }
 
-// A search says which activations are asked for.
-type search struct {
-	rouse.ActivationQuery
-	since time.Time // zero is any
-	names []string  // of functions; none is all
-	page  page
-	docs  bool
+// document shows an activation whole.
+func (d *Door) document(ctx context.Context, act rouse.Activation, a *action) (activationSeen, error) {
+	s, err := d.activation(ctx, act, a)
+	if err == nil {
+		s.Logs, err = d.logs(ctx, act)
+	}
+	return s, err
 }
 
-// has reports whether an activation began when it is looked for. Records know
-// when it was taken, and that may be a while before.
-func (s search) has(act rouse.Activation) bool {
-	at := began(act)
-	return !at.Before(s.since) && (s.Until.IsZero() || at.Before(s.Until))
-}
-
-// maxQueued is how long an activation may wait for an instance.
-const maxQueued = time.Minute
-
-func (d *Door) search(c *call, ns rouse.Namespace) (s search, err error) {
-	if s.page, err = c.page("activations"); err != nil {
-		return s, err
+// sendDocuments answers with activations, whole. Each is read when those before it
+// are sent: with their logs, all of them may be more than memory holds.
+func (d *Door) sendDocuments(c *call, found []rouse.Activation) error {
+	begun := false
+	piece := func(b []byte) {
+		if !begun {
+			begun = true
+			c.w.Header()["Content-Type"] = typeJSON
+			c.w.WriteHeader(http.StatusOK)
+		}
+		if c.r.Method != http.MethodHead {
+			_, _ = c.w.Write(b) // an error is the connection's
+		}
 	}
-	q := c.r.URL.Query()
-	s.docs = q.Get("docs") == "true"
-	if s.docs && s.page.count {
-		return s, refuse(http.StatusBadRequest, "The parameter 'docs' is not permitted with 'count'.")
-	}
-	s.Namespace = ns
-	for name, at := range map[string]*time.Time{"since": &s.since, "upto": &s.Until} {
-		text := q.Get(name)
-		if text == "" {
+	next := []byte("[")
+	for _, f := range found {
+		b, err := d.encodedDocument(c.r.Context(), f.ID)
+		switch {
+		case rouse.KindOf(err) == rouse.NotFound: // it is kept no more
 			continue
-		}
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < 0 {
-			return s, refuse(http.StatusBadRequest, "The query parameter '%s' was malformed:\nParameter is not a valid value for epoch seconds: %s", name, text)
-		}
-		*at = time.UnixMilli(min(n, lastMillis))
-		if name == "upto" {
-			*at = at.Add(time.Millisecond) // it includes that one
-		}
-	}
-	if !s.since.IsZero() {
-		s.Since = s.since.Add(-maxQueued)
-	}
-	if name := q.Get("name"); name != "" {
-		p, err := parse(ns, name)
-		if err != nil || strings.Count(name, "/") > 1 {
-			return s, refuse(http.StatusBadRequest, "The query parameter 'name' was malformed:\nParameter may be a 'simple' name or 'package-name/simple' name: %s", name)
-		}
-		if s.names, err = d.named(c.r.Context(), p); err != nil {
-			return s, err
-		}
-	}
-	return s, nil
-}
-
-// named are the functions whose activations are those of a path: a trigger may
-// have its name, and what is used of another's package has it as well.
-func (d *Door) named(ctx context.Context, p path) ([]string, error) {
-	name := p.ref().Name
-	if p.pack == "" {
-		return []string{name, handOver(p.ns, p.name).Name}, nil
-	}
-	names := []string{name, string(systemNamespace) + ":" + name}
-	for after := ""; ; {
-		fs, err := d.Registry.Functions(ctx, p.ns, after, pageOf)
-		if err != nil || len(fs) == 0 {
-			return names, err
-		}
-		for _, f := range fs {
-			if _, of, ok := strings.Cut(f.Name, ":"); ok && of == name && !slices.Contains(names, f.Name) {
-				names = append(names, f.Name)
-			}
-		}
-		after = fs[len(fs)-1].Name
-	}
-}
-
-// maxSkip is how many activations can be skipped: more are not kept.
-const maxSkip = 1 << 40
-
-// lastMillis is the last time that activations can be looked for by, in 2262: ms
-// since 1970.
-const lastMillis = (1<<63-1)/1_000_000 - 1
-
-// pageOf is how many activations are read at once.
-const pageOf = 1000
-
-// each calls f with the activations of one function, or of all, the newest first.
-func (d *Door) each(ctx context.Context, q rouse.ActivationQuery, f func(rouse.Activation) bool) error {
-	q.Limit = pageOf
-	for {
-		as, err := d.Records.Activations(ctx, q)
-		if err != nil {
+		case err != nil && begun:
+			d.Log.Error("list activations", "transaction", c.transaction, "error", err)
+			panic(http.ErrAbortHandler) // who reads sees that this is not all
+		case err != nil:
 			return err
 		}
-		for _, a := range as {
-			if over(a) && !f(a) {
-				return nil
-			}
-		}
-		if len(as) < pageOf {
-			return nil
-		}
-		q.Before = as[len(as)-1].ID
+		piece(append(next, b...))
+		next = []byte(",")
 	}
+	if !begun {
+		piece(next)
+	}
+	piece([]byte("]"))
+	return nil
 }
 
-func (d *Door) listActivations(c *call) error {
-	ns, err := c.mine()
+func (d *Door) encodedDocument(ctx context.Context, id string) ([]byte, error) {
+	act, err := d.Records.Activation(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s, err := d.search(c, ns)
+	a, err := d.ran(ctx, act)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx := c.r.Context()
-	want, n := min(s.page.skip, maxSkip)+s.page.limit, 0
-	var found []rouse.Activation
-	names := s.names
-	if names == nil {
-		names = []string{""}
+	s, err := d.document(ctx, act, a)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range names {
-		s.Function = name
-		of := 0
-		err := d.each(ctx, s.ActivationQuery, func(a rouse.Activation) bool {
-			if !s.has(a) {
-				return true
-			}
-			n++
-			if s.page.count {
-				return true
-			}
-			if of++; len(names) > 1 || of > s.page.skip { // of two, those before are not known yet
-				found = append(found, a)
-			}
-			return of < want
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if s.page.count {
-		return c.answer(http.StatusOK, map[string]int{"activations": max(0, n-s.page.skip)})
-	}
-	slices.SortStableFunc(found, func(a, b rouse.Activation) int { return cmp.Compare(b.ID, a.ID) })
-	if len(names) > 1 {
-		found = found[min(s.page.skip, len(found)):]
-	}
-	found = found[:min(s.page.limit, len(found))]
-	list := make([]activationSeen, len(found))
-	for i, act := range found {
-		a, err := d.ran(ctx, act)
-		if err != nil {
-			return err
-		}
-		if list[i], err = d.activation(ctx, act, a); err != nil {
-			return err
-		}
-		if s.docs {
-			if list[i].Logs, err = d.logs(ctx, act); err != nil {
-				return err
-			}
-			continue
-		}
-		list[i].StatusCode, list[i].Response, list[i].Logs, list[i].Subject = list[i].Response.StatusCode, nil, nil, ""
-	}
-	return c.answer(http.StatusOK, list)
+	return encoded(s)
 }

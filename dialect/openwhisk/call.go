@@ -316,14 +316,20 @@ func article(word string) string {
 
 // answer writes v as JSON.
 func (c *call) answer(status int, v any) error {
+	b, err := encoded(v)
+	if err != nil {
+		return err
+	}
+	c.write(status, b)
+	return nil
+}
+
+func encoded(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return err
-	}
-	c.write(status, bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-	return nil
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 var typeJSON = []string{"application/json"}

@@ -1,8 +1,10 @@
 package openwhisk
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,4 +183,72 @@ func TestABlockedSubjectHasNoWebActions(t *testing.T) {
 	all(404, paths...)
 	block(false)
 	all(204, paths...)
+}
+
+// A watched store of records tells what is asked of it.
+type watched struct {
+	rouse.Records
+	page, lines func(limit int)
+}
+
+func (w watched) Activations(ctx context.Context, q rouse.ActivationQuery) ([]rouse.Activation, error) {
+	w.page(q.Limit)
+	return w.Records.Activations(ctx, q)
+}
+
+func (w watched) Lines(ctx context.Context, q rouse.LineQuery) ([]rouse.Line, error) {
+	w.lines(q.Limit)
+	return w.Records.Lines(ctx, q)
+}
+
+// However many activations there are, and however large, a list of them holds a
+// few at once.
+func TestListsOfActivationsHoldFew(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	const ns = rouse.DefaultNamespace
+	p.probes("one")
+	const n = 60
+	for range n {
+		p.must(ns, "POST", "_/actions/one?blocking=true", fields{})
+	}
+	var sent []int
+	var out *httptest.ResponseRecorder
+	page := 0
+	p.Records = watched{p.Records, func(limit int) { page = max(page, limit) }, func(int) { sent = append(sent, out.Body.Len()) }}
+	get := func(query string) (list []json.RawMessage) {
+		t.Helper()
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/namespaces/_/activations?"+query, nil)
+		r.SetBasicAuth(p.keys[ns].ID, p.keys[ns].Secret)
+		out, sent, page = httptest.NewRecorder(), nil, 0
+		p.ServeHTTP(out, r)
+		if err := json.Unmarshal(out.Body.Bytes(), &list); err != nil || out.Code != 200 || out.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d %v %s", query, out.Code, err, out.Body)
+		}
+		return list
+	}
+	if list := get("limit=1"); len(list) != 1 || page > pageLeast {
+		t.Errorf("%d activations, %d read at once", len(list), page)
+	}
+	list := get("docs=true&limit=50&skip=5")
+	if len(list) != 50 || page > pageMost || !slices.IsSorted(sent) || len(slices.Compact(sent)) != 50 {
+		t.Errorf("%d activations, %d read at once, logs read after so many bytes: %v", len(list), page, sent)
+	}
+	for _, one := range list {
+		var act struct {
+			ID string `json:"activationId"`
+		}
+		if err := json.Unmarshal(one, &act); err != nil {
+			t.Fatal(err)
+		}
+		if whole := p.must(ns, "GET", "_/activations/"+act.ID, nil); whole != string(one) {
+			t.Errorf("%s\nis in the list\n%s", whole, one)
+		}
+	}
+	if list := get("docs=true&limit=200"); len(list) != n {
+		t.Errorf("%d activations", len(list))
+	}
+	if list := get("docs=true&skip=1000"); len(list) != 0 {
+		t.Errorf("%d activations", len(list))
+	}
 }
