@@ -3,6 +3,8 @@ package rule
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"maps"
 	"unicode/utf8"
 
@@ -17,8 +19,7 @@ func document(entry *data.Entry) map[string]any { return documentOf(&entry.Event
 
 func documentOf(e *rouse.Event) map[string]any {
 	doc := map[string]any{}
-	var v any
-	if len(e.Data) > 0 && json.Unmarshal(e.Data, &v) == nil {
+	if v, err := decode(e.Data); err == nil {
 		if fields, ok := v.(map[string]any); ok {
 			doc = maps.Clone(fields)
 		}
@@ -37,6 +38,20 @@ func documentOf(e *rouse.Event) map[string]any {
 		doc["@time"] = e.Time.UTC().Format(timeFormat)
 	}
 	return doc
+}
+
+// decode decodes JSON, its numbers as they are written: of some, no float64 has
+// all digits.
+func decode(b []byte) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err = d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err = d.Token(); err != io.EOF {
+		return nil, errors.New("there is more after its end")
+	}
+	return v, nil
 }
 
 const timeFormat = "2006-01-02T15:04:05.999999999Z07:00"

@@ -800,3 +800,17 @@ func TestWhatIsNoRule(t *testing.T) {
 		t.Errorf("a trigger that no rule uses: %v", err)
 	}
 }
+
+// A template hands on the numbers of an event digit by digit.
+func TestNumbersStayWhole(t *testing.T) {
+	w := newWorld(t)
+	w.button("red")
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Trigger: "red"}, To: event.Target{Function: "f"}, When: json.RawMessage(`{"n": [9007199254740993]}`),
+		Input: json.RawMessage(`{"n": "${n}", "all": "${@data}", "text": "${n} ${l.0}"}`)})
+	w.press("red", `{"n": 9007199254740992}`, `{"n": 9007199254740993, "l": [0.12345678901234567890123456789012345678]}`)
+	ran := w.count(1)
+	want := `{"all":{"l":[0.12345678901234567890123456789012345678],"n":9007199254740993},"n":9007199254740993,"text":"9007199254740993 0.12345678901234567890123456789012345678"}`
+	if got := string(ran[0].Event.Data); got != want {
+		t.Errorf("%s", got)
+	}
+}

@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -63,6 +62,7 @@ func Parse(b []byte) (*Pattern, error) {
 		return &Pattern{}, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
 		return nil, invalid("", "it is not JSON: %v", err)
@@ -210,7 +210,20 @@ func tests(name string) func(at string, v any) (test, error) {
 	return nil
 }
 
-func equal(want any) test { return func(v any) bool { return v == want } }
+func equal(want any) test {
+	if n, ok := want.(json.Number); ok {
+		return numeral(numberOf(n), func(c int) bool { return c == 0 })
+	}
+	return func(v any) bool { return v == want }
+}
+
+// numeral is a test of a number, by how it compares to n.
+func numeral(n number, ok func(compared int) bool) test {
+	return func(v any) bool {
+		got, is := v.(json.Number)
+		return is && ok(numberOf(got).compare(n))
+	}
+}
 
 func onText(f func(string) bool) test {
 	return func(v any) bool { s, ok := v.(string); return ok && f(s) }
@@ -339,38 +352,31 @@ func numeric(at string, v any) (test, error) {
 	if !ok || len(list) != 2 && len(list) != 4 {
 		return nil, invalid(at, `it must be a list such as [">", 0] or [">=", 0, "<", 10]`)
 	}
-	var all []func(float64) bool
+	var all []test
 	for i := 0; i < len(list); i += 2 {
-		n, number := list[i+1].(float64)
-		if !number {
+		text, is := list[i+1].(json.Number)
+		if !is {
 			return nil, invalid(at, "%v is no number", list[i+1])
 		}
+		var ok func(compared int) bool
 		switch list[i] {
 		case "=":
-			all = append(all, func(v float64) bool { return v == n })
+			ok = func(c int) bool { return c == 0 }
 		case "<":
-			all = append(all, func(v float64) bool { return v < n })
+			ok = func(c int) bool { return c < 0 }
 		case "<=":
-			all = append(all, func(v float64) bool { return v <= n })
+			ok = func(c int) bool { return c <= 0 }
 		case ">":
-			all = append(all, func(v float64) bool { return v > n })
+			ok = func(c int) bool { return c > 0 }
 		case ">=":
-			all = append(all, func(v float64) bool { return v >= n })
+			ok = func(c int) bool { return c >= 0 }
 		default:
 			return nil, invalid(at, "%v is no comparison; there are =, <, <=, > and >=", list[i])
 		}
+		all = append(all, numeral(numberOf(text), ok))
 	}
 	return func(v any) bool {
-		n, ok := v.(float64)
-		if !ok || math.IsNaN(n) {
-			return false
-		}
-		for _, f := range all {
-			if !f(n) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(all, func(t test) bool { return !t(v) })
 	}, nil
 }
 
@@ -394,8 +400,8 @@ func cidr(at string, v any) (test, error) {
 	}), nil
 }
 
-// Match reports whether the document, as encoding/json decodes an object, is
-// one of the pattern's.
+// Match reports whether the document, as encoding/json decodes an object with
+// its numbers as json.Number, is one of the pattern's.
 func (p *Pattern) Match(doc map[string]any) bool {
 	for i := range p.fields {
 		if !p.fields[i].match(doc) {

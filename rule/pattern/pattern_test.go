@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rouse-run/rouse"
@@ -11,11 +12,17 @@ import (
 
 func document(t testing.TB, s string) map[string]any {
 	t.Helper()
-	var m map[string]any
-	if err := json.Unmarshal([]byte(s), &m); err != nil {
+	m, err := decode(s)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func decode(s string) (m map[string]any, err error) {
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	return m, d.Decode(&m)
 }
 
 func TestMatch(t *testing.T) {
@@ -131,8 +138,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var d map[string]any
-		if json.Unmarshal([]byte(doc), &d) != nil {
+		d, err := decode(doc)
+		if err != nil {
 			return
 		}
 		var s Set[int]

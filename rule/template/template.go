@@ -145,6 +145,8 @@ func compileText(at, s string) (any, error) {
 }
 
 // Execute returns the JSON for a document, as encoding/json decodes an object.
+// Its numbers are those of the document, digit by digit where that has them as
+// json.Number.
 func (t *Template) Execute(doc map[string]any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
