@@ -130,6 +130,21 @@ def write(value, wrap=False):
     return json.dumps(value, allow_nan=False)
 
 
+def dumps(value):
+    """Writes data as JSON, Decimals as the numbers they are: what was read from a
+    table may go elsewhere."""
+    try:
+        return json.dumps(value)
+    except TypeError:
+        if isinstance(value, dict) and all(isinstance(k, TEXT) for k in value):
+            return '{%s}' % ','.join(json.dumps(k) + ':' + dumps(v) for k, v in value.items())
+        if isinstance(value, (list, tuple)):
+            return '[%s]' % ','.join(dumps(v) for v in value)
+        if isinstance(value, decimal.Decimal) and value.is_finite():
+            return str(value)
+        raise
+
+
 def item(value):
     """Writes an item, or a key."""
     if not isinstance(value, dict):
@@ -422,7 +437,7 @@ class Queue(Thing):
         """Sends messages together, all or none, and returns their ids."""
         more = dict(delay=maybe(span, delay), ttl=maybe(span, ttl), attributes=attributes, group=group, dedup=dedup)
         more = dict((k, v) for k, v in more.items() if v is not None)
-        sent = post(self.path + 'messages', json.dumps({'messages': [dict(more, **content('body', b)) for b in bodies]}))
+        sent = post(self.path + 'messages', dumps({'messages': [dict(more, **content('body', b)) for b in bodies]}))
         return [m['id'] for m in read_json(sent)['messages']]
 
     def receive(self, n=1, visibility=None, wait=0):
@@ -466,7 +481,7 @@ class Stream(Thing):
         for r in records:
             k = uuid.uuid4().hex if key is None else key(r) if callable(key) else key
             body.append(dict(content('data', r), key=k))
-        got = read_json(post(self.path + 'records', json.dumps({'records': body})))['positions']
+        got = read_json(post(self.path + 'records', dumps({'records': body})))['positions']
         return got if many else got[0]
 
 
@@ -544,7 +559,7 @@ def invoke(function, event=None, asynchronous=False, qualifier=None):
     Error says how it failed. Asynchronous, it runs later, and the result is the
     id of its activation."""
     query = {'async': 'true' if asynchronous else None, 'qualifier': qualifier}
-    r = ask('POST', '/v1/functions/%s/invoke' % quote(function, safe=''), json.dumps(event).encode('utf-8'), query,
+    r = ask('POST', '/v1/functions/%s/invoke' % quote(function, safe=''), dumps(event).encode('utf-8'), query,
             {'Content-Type': 'application/json'})
     kind, body = r.headers.get('Content-Type') or '', r.read()
     if kind.startswith('application/json'):
@@ -560,4 +575,4 @@ def emit(trigger, data=None, type=None, subject=None, id=None, attributes=None):
     if isinstance(data, BINARY):
         event['contentType'] = 'application/octet-stream'
     event = dict((k, v) for k, v in event.items() if v is not None)
-    return read_json(post('/v1/triggers/%s/fire' % quote(trigger, safe=''), json.dumps({'events': [event]})))['ids'][0]
+    return read_json(post('/v1/triggers/%s/fire' % quote(trigger, safe=''), dumps({'events': [event]})))['ids'][0]
