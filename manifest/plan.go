@@ -130,25 +130,25 @@ type planner struct {
 	bars map[string]bool                // kinds of which what is to be removed keeps others from being set
 }
 
-// order is by name, but for queues, of which dead-letter queues come first.
-func (p *planner) order(kind string) []string {
-	names := keys(p.want[kind])
+// order is by name, but for queues, each of which comes after the one that gets
+// its dead letters.
+func (p *planner) order(kind string) (names []string) {
 	if kind != "queue" {
-		return names
+		return keys(p.want[kind])
 	}
-	dead := map[string]bool{}
-	for _, q := range p.file.Queues {
-		dead[q.DeadLetter] = true
-	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch {
-		case dead[a] == dead[b]:
-			return 0
-		case dead[a]:
-			return -1
+	seen := map[string]bool{"": true}
+	var add func(name string)
+	add = func(name string) {
+		if seen[name] || p.want[kind][name] == nil {
+			return
 		}
-		return 1
-	})
+		seen[name] = true
+		add(p.file.Queues[name].DeadLetter)
+		names = append(names, name)
+	}
+	for _, name := range keys(p.want[kind]) {
+		add(name)
+	}
 	return names
 }
 

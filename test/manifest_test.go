@@ -222,6 +222,7 @@ func TestWhatCanNotBeIsRefusedFirst(t *testing.T) {
 		"triggers: {a: {schedule: {cron: '61 * * * *'}}}":                                                    "trigger a: cron: ",
 		"tables: {t: {}}":                                           "table t: key: ",
 		"streams: {s: {shards: 9999}}":                              "stream s: shards: ",
+		"queues: {q: {dead-letter: none}}":                          "queue q: deadLetter: there is no queue none",
 		"queues: {q: {dead-letter: q}}":                             "queue q: deadLetter: a queue can't be its own",
 		"functions: {serve: {code: ./serve, memory: 1MB}}":          "function serve: memory is 1 MB",
 		"functions: {serve: {code: ./serve, allow: [all]}}":         "function serve: ",

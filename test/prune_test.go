@@ -51,6 +51,14 @@ func TestPruneMakesRoom(t *testing.T) {
 			}
 		})
 	}
+	// Queues are made after those of their dead letters.
+	chain := newShop(t, start(t, ""))
+	chain.write("rouse.yaml", "queues: {a: {dead-letter: b}, b: {dead-letter: c}, c: {}}")
+	if p := chain.plan(false); !slices.Equal(steps(p), []string{"create queue c", "create queue b", "create queue a"}) {
+		t.Errorf("%q", steps(p))
+	} else if err := p.Apply(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
 	// Rules that move up are set from the last on.
 	f := newShop(t, start(t, ""))
 	f.write("rouse.yaml", "queues: {a: {}, b: {}, c: {}, d: {}, x: {}}\nrules: [{name: r1, on: {queue: a}, to: {queue: x}}, {name: r2, on: {queue: b}, to: {queue: x}}, {name: r3, on: {queue: c}, to: {queue: x}}]")

@@ -191,6 +191,9 @@ func (k *checker) queue(r rouse.Ref, set json.RawMessage) (any, error) {
 	if err == nil {
 		err = refuse("set queue", r, q.Check())
 	}
+	if err == nil {
+		err = k.deadLetter(k.c.r.Context(), q, k.soon)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -150,6 +150,9 @@ func openShards(ctx context.Context, c *client.Client) (ids []string, err error)
 func TestMessagesThroughTheClient(t *testing.T) {
 	w, ctx := newWorld(t, Config{}), t.Context()
 	zero := rouse.Duration(0)
+	if _, err := w.SetQueue(ctx, "q", wire.QueueOptions{MaxReceives: 2, DeadLetter: "dead"}); rouse.KindOf(err) != rouse.NotFound || !strings.Contains(err.Error(), "deadLetter: there is no queue dead: make it first") {
+		t.Errorf("%v", err)
+	}
 	if _, err := w.SetQueue(ctx, "dead", wire.QueueOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,13 @@
 package native
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/event"
 )
 
 func setQueue(s *server, c *call) error {
@@ -22,6 +24,9 @@ func setQueue(s *server, c *call) error {
 		return err
 	}
 	ctx := c.r.Context()
+	if err := s.deadLetter(ctx, q, event.Prospect{}); err != nil {
+		return err
+	}
 	made, err := s.Data.Queues.Create(ctx, q)
 	if rouse.KindOf(err) == rouse.Conflict {
 		var old data.Queue
@@ -42,6 +47,19 @@ func setQueue(s *server, c *call) error {
 		return err
 	}
 	return c.answer(http.StatusOK, w)
+}
+
+// deadLetter refuses a queue whose dead letters have nowhere to go: they would be
+// received for ever.
+func (s *server) deadLetter(ctx context.Context, q data.Queue, soon event.Prospect) error {
+	if q.DeadLetter.Name == "" || q.DeadLetter == q.Ref || soon.Has("queue", q.DeadLetter.Name, "") {
+		return nil
+	}
+	_, err := s.Data.Queues.Queue(ctx, q.DeadLetter)
+	if rouse.KindOf(err) == rouse.NotFound {
+		return rouse.Errorf(rouse.NotFound, "set queue", q.Ref.String(), "deadLetter: there is no queue %s: make it first", q.DeadLetter.Name)
+	}
+	return err
 }
 
 func queueOf(ref rouse.Ref, o wire.QueueOptions) (data.Queue, error) {
