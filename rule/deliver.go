@@ -152,23 +152,34 @@ func (d *delivery) wanted() string {
 	return id
 }
 
+// noFailures are ways to say that nothing failed.
+var noFailures = []string{"", "null", "0", "false", `""`}
+
 // partial reads which events of a batch the function says have failed:
 // {"failures": ["id", ...]}.
 func (d *delivery) partial(a rouse.Activation) result {
 	r := result{done: a}
 	var said struct {
-		Failures []string `json:"failures"`
+		Failures json.RawMessage `json:"failures"`
 	}
-	if d.rule.Batch == nil || json.Unmarshal(a.Result, &said) != nil || len(said.Failures) == 0 {
+	if d.rule.Batch == nil || json.Unmarshal(a.Result, &said) != nil || slices.Contains(noFailures, string(said.Failures)) {
+		return r
+	}
+	var failures []string
+	if json.Unmarshal(said.Failures, &failures) != nil { // which failed is not known: better all again than one lost
+		r.reason = fmt.Sprintf("the function says that %.100s failed; it must be a list of the ids of events, each a text", said.Failures)
+		return r
+	}
+	if len(failures) == 0 {
 		return r
 	}
 	r.failed = make([]bool, len(d.events))
 	for i := range d.events {
-		r.failed[i] = slices.Contains(said.Failures, d.events[i].ID)
+		r.failed[i] = slices.Contains(failures, d.events[i].ID)
 	}
 	if !slices.Contains(r.failed, true) { // an ID that is none: better all again than one lost
 		r.failed = nil
-		r.reason = fmt.Sprintf("the function says that %q failed, which is none of the batch's ids", said.Failures[0])
+		r.reason = fmt.Sprintf("the function says that %q failed, which is none of the batch's ids", failures[0])
 		return r
 	}
 	r.reason, r.partial = "the function says that it failed", true

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -189,6 +190,27 @@ func TestWhatIsTooLargeToTell(t *testing.T) {
 	}
 	if dead := w.dead("r", 1); !strings.Contains(dead[0].Reason, "; dead letter: ") || !strings.Contains(string(dead[0].Body), "data_base64") && len(dead[0].Body) < 1_000_000 {
 		t.Errorf("given up is %.200s", dead[0].Reason)
+	}
+}
+
+// Who says that something failed, but not by the ids of events, is not taken to
+// say that all went well.
+func TestFailuresThatNameNoEvents(t *testing.T) {
+	w := newWorld(t)
+	w.stream("s", 1)
+	says := make(chan string, 8)
+	for _, s := range []string{`{"failures": [1]}`, `{"failures": "default/s/0/1"}`, `{"failures": [{"itemIdentifier": "default/s/0/1"}]}`, `{"failures": 2}`, `{"failures": ["default/s/none/1"]}`,
+		`{"failures": 0}`, `{"failures": null}`, `{"failures": []}`} {
+		says <- s
+	}
+	w.does(func(rouse.Invocation) error { return answer(<-says) })
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Stream: "s"}, To: event.Target{Function: "f"}, Batch: &event.Batch{Size: 1}, Retry: event.Retry{Retry: rouse.Retry{Attempts: 3}}})
+	w.append("s", 0, 4)
+	if got, want := fields(t, w.count(8), "n"), []string{"0", "0", "0", "1", "1", "1", "2", "3"}; !slices.Equal(got, want) {
+		t.Errorf("%v ran, not %v", got, want)
+	}
+	if dead := w.dead("r", 1); !strings.Contains(dead[0].Reason, `{"itemIdentifier": "default/s/0/1"}] failed; it must be a list of the ids of events`) {
+		t.Errorf("%s", dead[0].Reason)
 	}
 }
 
