@@ -40,7 +40,7 @@ func (p *Plan) Apply(ctx context.Context, tell func(Report)) error {
 			continue
 		}
 		// It may want the place that one after it is to leave.
-		if others := p.like(i); rouse.KindOf(err) == rouse.Conflict && late < len(others)-1 {
+		if others := p.settings(i); rouse.KindOf(err) == rouse.Conflict && late < len(others)-1 {
 			copy(others, others[1:])
 			others[len(others)-1] = s
 			i, late = i-1, late+1
@@ -55,12 +55,12 @@ func (p *Plan) Apply(ctx context.Context, tell func(Report)) error {
 	return nil
 }
 
-// like returns a Step and those after it, where all of them lead events or
-// requests somewhere, in whatever order.
-func (p *Plan) like(i int) []Step {
+// settings returns a Step and those after it that set things, or make room for
+// that.
+func (p *Plan) settings(i int) []Step {
 	n := 0
 	for _, s := range p.Steps[i:] {
-		if s.phase != leading || s.Kind != p.Steps[i].Kind {
+		if s.phase > leading {
 			break
 		}
 		n++

@@ -310,7 +310,7 @@ func (p *planner) removal(one, many, name string) Step {
 	step := Step{Action: Remove, Kind: one, Name: name, phase: forgetting}
 	var undo func(context.Context) error
 	if one == "rule" || one == "route" || one == "trigger" && !hidden(have) {
-		if step.phase = removing; p.bars[one] {
+		if step.phase = removing; p.bars[one] || one == "rule" && (p.bars["table"] || p.bars["bucket"]) {
 			step.phase = clearing
 		}
 		undo = func(ctx context.Context) error { return p.s.Do(ctx, http.MethodPut, path, nil, have, nil) }

@@ -27,6 +27,14 @@ func TestPruneMakesRoom(t *testing.T) {
 			begin + "routes: {\"GET /a/{x}\": audit}",
 			begin + "routes: {\"GET /a/{y}\": audit}",
 			[]string{"remove route GET /a/{x}", "create route GET /a/{y}"}},
+		"changes that nobody wants to hear of any more": {
+			"tables: {t: {key: k, changes: 1h}}\nqueues: {q: {}}\nrules: [{name: old, on: {table: t}, to: {queue: q}}]",
+			"tables: {t: {key: k}}\nqueues: {q: {}}",
+			[]string{"change table t", "remove rule old"}},
+		"changes that one wants to hear of in another table": {
+			"tables: {t: {key: k, changes: 1h}, u: {key: k}}\nqueues: {q: {}}\nrules: [{name: r, on: {table: t}, to: {queue: q}}]",
+			"tables: {t: {key: k}, u: {key: k, changes: 1h}}\nqueues: {q: {}}\nrules: [{name: r, on: {table: u}, to: {queue: q}}]",
+			[]string{"change table t", "change table u", "change rule r"}},
 		"nothing in the way": {
 			"streams: {s: {}}\nqueues: {q: {}}\nrules: [{name: old, on: {stream: s}, to: {queue: q}}]",
 			"streams: {s: {}}\nqueues: {q: {}}\nrules: [{name: new, on: {stream: s}, to: {queue: q}}]",

@@ -223,12 +223,32 @@ func (k *checker) table(r rouse.Ref, set json.RawMessage) (any, error) {
 	case err != nil && rouse.KindOf(err) != rouse.NotFound:
 		return nil, err
 	}
-	return &t, nil
+	if t.Changes == 0 {
+		err = k.mute("table", r)
+	} else {
+		err = nil
+	}
+	return &t, err
+}
+
+// mute is the server's, with the rules that there will be. What is wrong with one
+// that is to be set is said of that.
+func (k *checker) mute(kind string, ref rouse.Ref) error {
+	rules, err := k.rules()
+	for _, r := range rules {
+		if listens(r.On, kind, ref.Name) && k.soon.Rules[r.Name] == nil {
+			return muted(r, kind, ref)
+		}
+	}
+	return err
 }
 
 func (k *checker) bucket(r rouse.Ref, set json.RawMessage) (any, error) {
 	var o wire.BucketOptions
 	err := readSet(set, &o)
+	if err == nil && o.Changes < 0 {
+		err = k.mute("bucket", r)
+	}
 	return data.Bucket{Ref: r, Versioned: o.Versioned, Changes: o.Changes}, err
 }
 

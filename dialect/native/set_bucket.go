@@ -18,6 +18,11 @@ func setBucket(s *server, c *call) error {
 		return err
 	}
 	b := data.Bucket{Ref: ref, Versioned: o.Versioned, Changes: o.Changes}
+	if b.Changes < 0 {
+		if err := s.mute(c, "bucket", ref); err != nil {
+			return err
+		}
+	}
 	ctx := c.r.Context()
 	made, err := s.Data.Buckets.CreateBucket(ctx, b)
 	if rouse.KindOf(err) == rouse.Conflict {

@@ -18,6 +18,11 @@ func setTable(s *server, c *call) error {
 		return err
 	}
 	t := data.Table{Ref: ref, Key: o.Key, Sort: o.Sort, Indexes: o.Indexes, TTL: o.TTL, Changes: o.Changes}
+	if t.Changes == 0 {
+		if err := s.mute(c, "table", ref); err != nil {
+			return err
+		}
+	}
 	ctx := c.r.Context()
 	made, err := s.Data.Tables.CreateTable(ctx, t)
 	if rouse.KindOf(err) == rouse.Conflict {
