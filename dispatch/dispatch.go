@@ -31,6 +31,11 @@ type Config struct {
 	// nil is n. What one Receive returns must not need more calls than if it were n.
 	Cut func(queue string, ls []rouse.Lease, n int) int
 
+	// Group says of which group a leased message is; nil, and "", is of none. Those of
+	// one are handled one call after the other, in whatever way Queue came to lease
+	// more of it.
+	Group func(rouse.Lease) string
+
 	// DeleteAll deletes messages of several queues, and says of each queue which
 	// receipts were good; nil is Queue's Delete for each of them.
 	DeleteAll func(ctx context.Context, all map[string][]rouse.Receipt) (map[string][]bool, error)
@@ -109,7 +114,7 @@ func New(c Config) *Dispatcher {
 	if c.Cut == nil {
 		c.Cut = func(_ string, _ []rouse.Lease, n int) int { return n }
 	}
-	d := &Dispatcher{Config: c, hands: hands{all: map[inHand]rouse.Receipt{}}, lanes: map[string]*lane{}, holds: map[string]int{},
+	d := &Dispatcher{Config: c, hands: newHands(), lanes: map[string]*lane{}, holds: map[string]int{},
 		sooner: make(chan struct{}, 1), finished: make(chan finished, deletedAtOnce), begun: make(chan struct{}, 1)}
 	if c.DeleteAll == nil {
 		d.DeleteAll = d.deleteEach
@@ -134,7 +139,11 @@ func (d *Dispatcher) turn() (done func()) {
 func (d *Dispatcher) take(ctx context.Context, l *lane, n int) ([]rouse.Lease, error) {
 	defer d.turn()()
 	ls, err := d.Queue.Receive(ctx, l.queue, n, d.Lease)
-	return d.hands.take(l.queue, ls), err
+	fresh, others := d.hands.take(l.queue, ls, d.Group)
+	for _, o := range others {
+		d.putBack(ctx, l.queue, o.Receipt)
+	}
+	return fresh, err
 }
 
 // Run serves the queues until ctx ends and what it began is done.
@@ -230,7 +239,7 @@ func (d *Dispatcher) Reserve(ctx context.Context, queues []string) *Reservation 
 // its lane looks for itself.
 func (r *Reservation) Begin(leases map[string][]rouse.Lease) {
 	for q, l := range r.lanes {
-		l.first = r.d.hands.take(q, leases[q])
+		l.first, _ = r.d.hands.take(q, leases[q], nil)
 		go func() {
 			defer r.d.work.Done()
 			r.d.drive(r.ctx, l)

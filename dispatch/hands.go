@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/rouse-run/rouse"
@@ -11,10 +10,12 @@ import (
 // that are being handled, and that were handled and are not deleted. Where the
 // lease of one ends all the same, as the clock was put forward, the machine slept
 // or the store stood still, it is received once more: that is a new receipt for
-// what is under way, not work to be done twice.
+// what is under way, not work to be done twice. Of its group, others may be
+// received as well then: they wait until it is done with.
 type hands struct {
-	mu  sync.Mutex
-	all map[inHand]rouse.Receipt // guarded by mu; the latest of each
+	mu     sync.Mutex
+	all    map[inHand]grasp // guarded by mu
+	groups map[inGroup]int  // guarded by mu; how many of each are in all
 }
 
 type inHand struct {
@@ -22,32 +23,60 @@ type inHand struct {
 	id    int64
 }
 
-// take takes what was received, and returns those of it that were not in hand
-// before.
-func (h *hands) take(queue string, ls []rouse.Lease) []rouse.Lease {
+type inGroup struct{ queue, group string }
+
+// A grasp is the latest receipt of a message, and its group; "" is none.
+type grasp struct {
+	receipt rouse.Receipt
+	group   string
+}
+
+func newHands() hands { return hands{all: map[inHand]grasp{}, groups: map[inGroup]int{}} }
+
+// take takes what was received. It returns those that were not in hand before, and
+// those that are to be given back as another of their group is.
+func (h *hands) take(queue string, ls []rouse.Lease, group func(rouse.Lease) string) (fresh, others []rouse.Lease) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.DeleteFunc(ls, func(l rouse.Lease) bool {
+	for _, l := range ls {
 		k := inHand{queue, l.ID}
-		_, before := h.all[k]
-		h.all[k] = l.Receipt
-		return before
-	})
+		g, before := h.all[k]
+		switch {
+		case before:
+			h.all[k] = grasp{l.Receipt, g.group}
+		case group != nil && h.groups[inGroup{queue, group(l)}] > 0:
+			others = append(others, l)
+		default:
+			fresh = append(fresh, l)
+		}
+	}
+	for _, l := range fresh {
+		g := grasp{receipt: l.Receipt}
+		if group != nil {
+			g.group = group(l)
+		}
+		h.all[inHand{queue, l.ID}] = g
+		if g.group != "" {
+			h.groups[inGroup{queue, g.group}]++
+		}
+	}
+	return fresh, others
 }
 
 // valid returns the receipt that is valid now of a message in hand.
 func (h *hands) valid(queue string, id int64) rouse.Receipt {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.all[inHand{queue, id}]
+	return h.all[inHand{queue, id}].receipt
 }
 
 // renew notes that a receipt was replaced, unless there is another since.
 func (h *hands) renew(queue string, old, new rouse.Receipt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if k := (inHand{queue, old.ID}); h.all[k] == old {
-		h.all[k] = new
+	k := inHand{queue, old.ID}
+	if g, ok := h.all[k]; ok && g.receipt == old {
+		h.all[k] = grasp{new, g.group}
 	}
 }
 
@@ -56,7 +85,13 @@ func (h *hands) leave(queue string, id int64) rouse.Receipt {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := inHand{queue, id}
-	r := h.all[k]
+	g := h.all[k]
 	delete(h.all, k)
-	return r
+	if g.group != "" {
+		in := inGroup{queue, g.group}
+		if h.groups[in]--; h.groups[in] <= 0 {
+			delete(h.groups, in)
+		}
+	}
+	return g.receipt
 }

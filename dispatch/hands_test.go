@@ -73,7 +73,7 @@ func tooSoon(t *testing.T, what string) {
 	if s, err := d.Queue.Stats(t.Context(), "q:a"); err != nil || s["q:a"].Visible+s["q:a"].Leased != 0 || s["q:a"].Dead != want.Dead {
 		t.Errorf("left are %+v %v", s, err)
 	}
-	if d.hands.mu.Lock(); len(d.hands.all) != 0 {
+	if d.hands.mu.Lock(); len(d.hands.all)+len(d.hands.groups) != 0 {
 		t.Errorf("in hand are %v", d.hands.all)
 	}
 	d.hands.mu.Unlock()
@@ -117,13 +117,13 @@ func TestAMessageBesidesWhatIsHeld(t *testing.T) {
 }
 
 func BenchmarkHands(b *testing.B) {
-	h := hands{all: map[inHand]rouse.Receipt{}}
+	h := newHands()
 	ls := make([]rouse.Lease, 100)
 	for i := range b.N {
 		for j := range ls {
 			ls[j].ID = int64(i*100 + j)
 		}
-		h.take("q:a", ls)
+		h.take("q:a", ls, nil)
 		for j := range ls {
 			h.valid("q:a", ls[j].ID)
 			h.leave("q:a", ls[j].ID)

@@ -46,7 +46,7 @@ func (d *Dispatcher) Room(ctx context.Context, queue string) int {
 // Hold handles a message when it is due; its lease is to last well beyond that.
 // Where the Dispatcher ends before, the message stays leased.
 func (d *Dispatcher) Hold(queue string, l rouse.Lease, due time.Time) {
-	d.hands.take(queue, []rouse.Lease{l})
+	d.hands.take(queue, []rouse.Lease{l}, nil)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	heap.Push(&d.held, held{queue, l, due})
@@ -147,8 +147,12 @@ func (d *Dispatcher) calm(l *lane) {
 // giveBack makes leased messages visible.
 func (d *Dispatcher) giveBack(ctx context.Context, queue string, leases []rouse.Lease) {
 	for _, l := range leases {
-		if _, err := d.Queue.Extend(context.WithoutCancel(ctx), queue, d.hands.leave(queue, l.ID), 0); err != nil {
-			d.Log.Warn("give back a message", "queue", queue, "error", err)
-		}
+		d.putBack(ctx, queue, d.hands.leave(queue, l.ID))
+	}
+}
+
+func (d *Dispatcher) putBack(ctx context.Context, queue string, r rouse.Receipt) {
+	if _, err := d.Queue.Extend(context.WithoutCancel(ctx), queue, r, 0); err != nil {
+		d.Log.Warn("give back a message", "queue", queue, "error", err)
 	}
 }

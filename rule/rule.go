@@ -133,7 +133,7 @@ func New(c Config) *Engine {
 	e.queued = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: queuePrefix, Lane: e.lane, Handle: e.handle, DeleteAll: c.DeleteAll, AtOnce: 16,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Now: c.Now, Log: c.Log})
 	m := &messages{e: e, kept: map[rouse.Receipt]message{}}
-	e.taken = dispatch.New(dispatch.Config{Queue: m, Lane: e.messageLane, Handle: m.handle, Cut: m.cut, Waits: true,
+	e.taken = dispatch.New(dispatch.Config{Queue: m, Lane: e.messageLane, Handle: m.handle, Cut: m.cut, Group: m.group, Waits: true,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
 	return e
 }

@@ -119,6 +119,16 @@ func (m *messages) cut(_ string, ls []rouse.Lease, n int) int {
 	return n
 }
 
+// group returns that of a leased message of a fifo queue.
+func (m *messages) group(l rouse.Lease) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if what := m.kept[l.Receipt]; what.fifo {
+		return what.group
+	}
+	return ""
+}
+
 // keep remembers a message under a number.
 func (m *messages) keep(id int64, what message) rouse.Receipt {
 	m.mu.Lock()
