@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -8,6 +9,27 @@ import (
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
 )
+
+// Of a message that is to be delivered again nothing is remembered until it is
+// received again.
+func TestWhatIsGivenBackIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.queue("q")
+	w.queue("dead")
+	w.does(func(rouse.Invocation) error { return errors.New("never") })
+	w.rule(event.Rule{Ref: ref("r"), On: event.On{Queue: "q"}, To: event.Target{Function: "f"}, DeadLetter: &event.Target{Queue: "dead"}, Retry: event.Retry{Retry: rouse.Retry{Attempts: 5}}})
+	for range 20 {
+		w.send("q", "a")
+	}
+	w.inQueue("dead", 20)
+	m := w.taken.Queue.(*messages)
+	w.status("r", func(s event.Status) bool { return s.Waiting == 0 })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.kept) > 0 {
+		t.Errorf("%d are remembered", len(m.kept))
+	}
+}
 
 // A clock that is put forward ends the lease of what is being delivered: the rest
 // of its group waits all the same.

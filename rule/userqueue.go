@@ -182,11 +182,12 @@ func (m *messages) Delete(ctx context.Context, queue string, rs []rouse.Receipt)
 	return deleted, err
 }
 
-// Extend implements rouse.Queue.
+// Extend implements rouse.Queue. What is not extended by a lease is given back:
+// the Receipt that it returns is none.
 func (m *messages) Extend(ctx context.Context, queue string, r rouse.Receipt, d time.Duration) (rouse.Receipt, error) {
 	what := m.take(r)
 	next, err := m.e.Data.Queues.Extend(ctx, refOf(queue), what.receipt, d, nil)
-	if err != nil {
+	if err != nil || d != m.e.Lease { // else it is given back, and comes with another receipt
 		return rouse.Receipt{}, err
 	}
 	what.receipt = next
