@@ -91,7 +91,7 @@ func (s *server) receive(c *call, step func(string)) (f rouse.Function, err erro
 	if code == nil {
 		f.Code = o.Code
 	} else {
-		code = &upload{bounded{r: code, left: s.MaxCode, limit: s.MaxCode}}
+		code = &upload{bounded{r: code, left: s.MaxCode, limit: s.MaxCode}, parts}
 	}
 	return s.Registry.Deploy(c.r.Context(), f, code, step)
 }
@@ -124,16 +124,31 @@ func readParts(parts *multipart.Reader) (o wire.Options, code io.Reader, err err
 		case name == "code":
 			return o, p, nil
 		default:
-			return o, nil, invalid("the part %q is not expected: a deploy has \"options\", at most once, and then \"code\"", name)
+			return o, nil, unexpected(name)
 		}
 	}
 }
 
+func unexpected(part string) error {
+	return invalid("the part %q is not expected: a deploy has \"options\", at most once, and then \"code\"", part)
+}
+
 // upload is the code as it comes in; its errors are the client's.
-type upload struct{ bounded }
+type upload struct {
+	bounded
+	parts *multipart.Reader // of which the code is the last
+}
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.bounded.Read(p)
+	if errors.Is(err, io.EOF) {
+		// Options that come after it would be lost without a word.
+		next, end := u.parts.NextPart()
+		if end == nil {
+			return n, unexpected(next.FormName())
+		}
+		err = end
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = broken(err)
 	}

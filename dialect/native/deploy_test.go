@@ -63,7 +63,8 @@ func TestDeploy(t *testing.T) {
 		{"bad duration", []string{"options", `{"limits":{"timeout":"soon"}}`, "code", zip}, 400, []string{`invalid duration`}},
 		{"options too large", []string{"options", `"` + strings.Repeat("x", maxDocument) + `"`, "code", zip}, 413, []string{"1048576 bytes"}},
 		{"options twice", []string{"options", `{}`, "options", `{}`, "code", zip}, 400, []string{`part \"options\" is not expected`}},
-		{"options after code", []string{"function", `{}`, "code", zip}, 400, []string{`part \"function\" is not expected`}},
+		{"another part", []string{"function", `{}`, "code", zip}, 400, []string{`part \"function\" is not expected`}},
+		{"options after code", []string{"code", zip, "options", `{"public":true}`}, 400, []string{`part \"options\" is not expected: a deploy has \"options\", at most once, and then \"code\"`}},
 		{"no code", []string{"options", `{}`}, 400, []string{`part \"code\" is missing`}},
 		{"code too large", []string{"code", zip + strings.Repeat("x", 2000)}, 413, []string{"larger than 2000 bytes"}},
 	} {
