@@ -185,14 +185,14 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	n.pool = pool.New(pool.Config{Drivers: drivers, Contracts: contracts, Code: fetch(code, deps), Access: n.access, Log: n.recorder.Line,
 		Memory: n.Memory, Idle: n.Idle, Busy: busy, Logger: n.Log})
 	r := registry.New(registry.Config{Meta: n.services.meta, Blobs: blobs, Cache: code, Drivers: drivers,
-		Contracts: contracts, Handlers: handlers, Builder: deps, Defaults: n.Defaults, Memory: n.Memory, Log: n.Log})
+		Contracts: contracts, Handlers: handlers, Builder: deps, Defaults: n.Defaults, Retry: retry, Memory: n.Memory, Log: n.Log})
 	n.Defaults = r.Defaults()
 	n.registry = &deployments{Registry: r, pool: n.pool, warm: r.Warm, sweep: r.Sweep}
 	metrics := newMetrics(n)
 	n.invoker = invoke.New(invoke.Config{Registry: n.registry, Handlers: handlers, Pool: n.pool, Recorder: n.recorder, Log: n.Log})
 	measured := metrics.around(n.invoker)
 	n.dispatcher = invoke.NewDispatcher(invoke.DispatcherConfig{Queue: n.services.queues.Plain(), Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle,
-		Retry: rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}, Lease: n.Lease, Log: n.Log})
+		Retry: retry, Lease: n.Lease, Log: n.Log})
 	hops := hopKey(tokens.Key("hops"))
 	n.rules = rule.New(rule.Config{Meta: n.services.meta, Keys: n.services.rules, Queue: n.services.queues.Plain(), Inbox: n.services.inbox,
 		Data: n.services.ports(), Take: n.services.queues.Take, SendAll: n.services.queues.SendAll, DeleteAll: n.services.queues.DeleteAll, Purge: n.services.queues.PurgePlain, Hop: hops.sign, Registry: n.registry, Invoker: measured, Settle: n.recorder.Settle, Lease: n.Lease, Log: n.Log})
@@ -222,6 +222,10 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 	return n.registry.keepAll(ctx)
 }
 
+// retry is how asynchronous invocations are tried of functions that say nothing
+// of it.
+var retry = rouse.Retry{Attempts: 3, Backoff: rouse.Duration(time.Second)}
+
 // Addr is where the node listens.
 func (n *Node) Addr() string { return n.listener.Addr().String() }
 
@@ -229,7 +233,7 @@ func (n *Node) Addr() string { return n.listener.Addr().String() }
 func (n *Node) Describe() rouse.Node {
 	instances, memory := n.pool.Usage()
 	return rouse.Node{Version: n.Version, Started: n.started, Isolation: n.processes.Isolation(), Network: n.processes.Isolation() == process.Namespaces, Runtimes: slices.Concat(n.processes.Runtimes(), n.modules.Runtimes()), Interpreters: n.processes.Interpreters(),
-		Defaults: n.Defaults, Instances: instances, Memory: memory, Budget: n.Memory}
+		Defaults: n.Defaults, Retry: retry, Instances: instances, Memory: memory, Budget: n.Memory}
 }
 
 // Run serves until ctx ends, then lets what runs finish, ten seconds at most,

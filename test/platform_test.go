@@ -50,6 +50,11 @@ func TestRetriesBackOffAndDeadLetters(t *testing.T) {
 	}
 	// Mended, it runs when it is sent again.
 	s.python("flaky", "def main(event): return event['n'] + 1\n", wire.Options{})
+	node, err := s.Node(t.Context())
+	f, errOf := s.Function(t.Context(), "flaky", "")
+	if err != nil || errOf != nil || node.Retry != f.Retry || node.Defaults != f.Limits {
+		t.Errorf("the node has %+v and %+v for who says nothing, the function got %+v and %+v; %v, %v", node.Defaults, node.Retry, f.Limits, f.Retry, err, errOf)
+	}
 	if n, err := s.Redrive(t.Context(), "flaky"); n != 1 || err != nil {
 		t.Fatalf("%d %v", n, err)
 	}
