@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/data"
 	"github.com/rouse-run/rouse/dialect/native/client"
+	"github.com/rouse-run/rouse/dialect/native/nativetest"
 	"github.com/rouse-run/rouse/dialect/native/wire"
 	"github.com/rouse-run/rouse/event"
 )
@@ -61,6 +64,28 @@ func TestRecordsThroughTheClient(t *testing.T) {
 	if err != nil || len(late.Records) != 0 || late.Shards[0].After != uint64(len(bodies)) {
 		t.Errorf("%+v %v", late, err)
 	}
+}
+
+// What a server that stops has sent of a stream is not all of it.
+func TestAFollowerIsToldThatTheServerStops(t *testing.T) {
+	w, ctx := newWorld(t, Config{}), t.Context()
+	if _, err := w.SetStream(ctx, "s", wire.StreamOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Append(ctx, "s", data.Record{Key: "k", Data: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	calls, stop := context.WithCancel(ctx)
+	s := httptest.NewUnstartedServer(New(w.services, Config{}))
+	s.Config.BaseContext = func(net.Listener) context.Context { return calls }
+	s.Start()
+	defer s.Close()
+	c, err := client.New(s.URL, nativetest.Token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.FollowRecords(ctx, "s", client.RecordQuery{}, func(wire.StreamRecord) bool { stop(); return true })
+	wantKind(t, err, rouse.Unavailable, "it broke off")
 }
 
 // A follower sees all records of a key in their order, across splits, merges and

@@ -54,7 +54,7 @@ func (s *server) followStream(c *call, q recordQuery, shards []data.Shard) error
 		var r shardRead
 		select {
 		case <-ctx.Done():
-			return nil
+			r.err = ctx.Err() // the client has gone, or the server stops
 		case r = <-f.reads:
 		}
 		if r.err != nil {
