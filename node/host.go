@@ -19,11 +19,11 @@ import (
 // lock makes the data folder and takes it for this process.
 func lock(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, unfit(dir, err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, unfit(dir, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
@@ -32,12 +32,25 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// unfit is the error of a data folder that can't be made or written to.
+func unfit(dir string, err error) error {
+	return rouse.Errorf(rouse.Invalid, "start", dir, "%w; name a folder that this user can write to with --data", err)
+}
+
 func listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, unix.EADDRINUSE) {
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, unix.EADDRINUSE):
 		return nil, rouse.Errorf(rouse.Conflict, "listen", addr, "something listens there already; stop it, or name another address with --listen")
+	case errors.Is(err, unix.EACCES):
+		return nil, rouse.Errorf(rouse.Denied, "listen", addr, "this user may not; name a port from 1024 up with --listen, or run as root")
 	}
-	return l, err
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
+	}
+	return nil, rouse.Errorf(rouse.Invalid, "listen", addr, "%w; name an address of this machine with --listen, such as 127.0.0.1:8700", err)
 }
 
 // groupName names the control groups of the server whose data are in dir, the
