@@ -30,7 +30,7 @@ type group struct {
 	looked    time.Time              // guarded by mu; when it last asked whether the processors are busy
 	busy      bool                   // guarded by mu; what it was told
 	min       int                    // guarded by mu
-	faults    int                    // guarded by mu; boots in a row that failed
+	faults    int                    // guarded by mu; how often in a row what is kept could not be booted
 	paused    time.Time              // guarded by mu; until then none is booted that nobody waits for
 	retired   bool                   // guarded by mu; close what gets free
 }
@@ -323,12 +323,14 @@ func (g *group) boot() {
 // time, for code that can't be loaded would be tried without end, and not for ever,
 // for what it lacked may be there again. The caller holds mu.
 func (g *group) pause() {
-	g.faults++
-	if g.min > 0 {
-		pause := min(time.Second<<min(g.faults-1, 9), 5*time.Minute)
-		g.paused = time.Now().Add(pause)
-		time.AfterFunc(pause, g.bootMore)
+	now := time.Now()
+	if g.min == 0 || now.Before(g.paused) { // others began with this one
+		return
 	}
+	pause := min(time.Second<<min(g.faults, 9), 5*time.Minute)
+	g.faults++
+	g.paused = now.Add(pause)
+	time.AfterFunc(pause, g.bootMore)
 }
 
 // offer gives i's free slots to those who wait, and keeps the rest. The caller

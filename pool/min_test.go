@@ -46,6 +46,20 @@ func TestMinIsKeptAfterBootsThatFailed(t *testing.T) {
 	})
 }
 
+// The pauses grow with each attempt at all that are kept, not with each of those.
+func TestMinIsTriedAgainSoonHoweverManyItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lateLab{lab: &lab{answer: takes(time.Second)}, ready: time.Now().Add(2500 * time.Millisecond)}
+		p := newLab(t, l.lab, Config{Idle: time.Minute})
+		p.Drivers = []rouse.Driver{l}
+		p.Keep(function("f", rouse.Limits{Min: 8}))
+		time.Sleep(10 * time.Second)
+		if n, _ := p.Usage(); n != 8 {
+			t.Errorf("%d instances are kept after %d attempts", n, l.tries.Load())
+		}
+	})
+}
+
 func TestACallThatFoundAnEmptyGroupLeavesNoInstance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newLab(t, &lab{answer: takes(time.Second)}, Config{Idle: time.Minute})
