@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -32,7 +33,14 @@ type DispatcherConfig struct {
 type Dispatcher struct {
 	DispatcherConfig
 	*dispatch.Dispatcher
+
+	mu      sync.Mutex
+	untried map[string]int // guarded by mu; how often an invocation was received and its code not tried, by ID
 }
+
+// maxUntried bounds how many invocations are known to have been turned away;
+// for others, and after a restart, that was an attempt.
+const maxUntried = 100_000
 
 // prefix is that of the queues that the Dispatcher serves.
 const prefix = "invoke:"
@@ -42,7 +50,7 @@ func NewDispatcher(c DispatcherConfig) *Dispatcher {
 	if c.Parallel == 0 {
 		c.Parallel = 16
 	}
-	d := &Dispatcher{DispatcherConfig: c}
+	d := &Dispatcher{DispatcherConfig: c, untried: map[string]int{}}
 	d.Dispatcher = dispatch.New(dispatch.Config{Queue: c.Queue, Prefix: prefix, Lane: d.lane, Handle: d.handle,
 		Settle: c.Settle, Lease: c.Lease, Poll: c.Poll, Log: c.Log})
 	return d
@@ -120,19 +128,37 @@ func (d *Dispatcher) run(ctx context.Context, lease rouse.Lease) dispatch.Outcom
 	if f, err := d.Registry.Function(ctx, in.Function, in.Qualifier); err == nil && f.Retry.Attempts > 0 {
 		retry = f.Retry
 	}
-	in.Attempt, in.Attempts = lease.Count, retry.Attempts
+	untried := d.turnedAway(in.ID, 0)
+	in.Attempt, in.Attempts = lease.Count, retry.Attempts+untried
 	a, err := d.Invoker.Invoke(ctx, in)
+	kind := rouse.KindOf(err)
 	switch {
-	case err == nil && a.Status == rouse.StatusAnswered:
-		return dispatch.Outcome{}
-	case err != nil && rouse.KindOf(err) == rouse.NotFound:
-		return dispatch.Outcome{Bury: err.Error()}
-	case err != nil && (rouse.KindOf(err) == rouse.Throttled || rouse.KindOf(err) == rouse.Unavailable):
-		return dispatch.Outcome{Again: true, After: dispatch.Backoff(retry.Backoff, 1)} // its code was not tried
-	case lease.Count >= retry.Attempts:
-		return dispatch.Outcome{Bury: reason(a, err)}
+	case err != nil && (kind == rouse.Throttled || kind == rouse.Unavailable):
+		d.turnedAway(in.ID, 1)
+		return dispatch.Outcome{Again: true, After: dispatch.Backoff(retry.Backoff, 1)}
+	case (err != nil || a.Status != rouse.StatusAnswered) && kind != rouse.NotFound && lease.Count < in.Attempts:
+		return dispatch.Outcome{Again: true, After: dispatch.Backoff(retry.Backoff, lease.Count-untried)}
 	}
-	return dispatch.Outcome{Again: true, After: dispatch.Backoff(retry.Backoff, lease.Count)}
+	d.turnedAway(in.ID, -untried)
+	if err == nil && a.Status == rouse.StatusAnswered {
+		return dispatch.Outcome{}
+	}
+	return dispatch.Outcome{Bury: reason(a, err)}
+}
+
+// turnedAway adds to how often an invocation was turned away before its code was
+// tried, and returns how often that is.
+func (d *Dispatcher) turnedAway(id string, n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.untried[id] + n
+	switch {
+	case all == 0:
+		delete(d.untried, id)
+	case n != 0 && (all > n || len(d.untried) < maxUntried):
+		d.untried[id] = all
+	}
+	return all
 }
 
 func reason(a rouse.Activation, err error) string {

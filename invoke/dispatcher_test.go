@@ -254,6 +254,32 @@ func TestThrottledInvocationsWait(t *testing.T) {
 	w.settled(t, 0)
 }
 
+// To have been turned away is no attempt.
+func TestThrottledInvocationsAreTriedAsOftenAsOthers(t *testing.T) {
+	var mu sync.Mutex
+	calls, tries, last := 0, 0, rouse.Invocation{}
+	w := newWorld(t, t.TempDir(), func(in rouse.Invocation) (rouse.Activation, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = in
+		if calls++; calls%3 != 0 {
+			return rouse.Activation{}, rouse.Errorf(rouse.Throttled, "invoke", "f", "no room")
+		}
+		tries++
+		return failed(in)
+	})
+	w.accept(t, 1, 1)
+	w.settled(t, 1)
+	if tries != 3 || last.Attempt != 9 || last.Attempts != 9 {
+		t.Errorf("its code was tried %d times; the last was attempt %d of %d", tries, last.Attempt, last.Attempts)
+	}
+	w.Dispatcher.mu.Lock()
+	defer w.Dispatcher.mu.Unlock()
+	if len(w.untried) != 0 {
+		t.Errorf("kept %v", w.untried)
+	}
+}
+
 func TestWhatCantBeRunIsBuried(t *testing.T) {
 	w := newWorld(t, t.TempDir(), answered)
 	q := queueOf(w.f.Ref)
