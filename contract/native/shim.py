@@ -13,6 +13,7 @@ VARIABLE, COROUTINE = 0x4, 0x80  # of co_flags, as inspect names them
 
 class HandlerNotFound(Exception):
     """The handler does not name a function of the code."""
+    __module__ = 'builtins'  # whose the class is tells nobody more
 
 
 def resolve(handler):

@@ -114,7 +114,7 @@ class Context {
 
 function failure (e) {
   if (e instanceof Error) {
-    const stack = String(e.stack || e).split('\n').filter(line => !line.includes(__filename)).join('\n').replaceAll(code + '/', '/fn/')
+    const stack = String(e.stack || e).split('\n').filter(line => !/^\s+at /.test(line) || !line.includes(__dirname + '/')).join('\n').replaceAll(code + '/', '/fn/')
     return { type: cut(e.name || 'Error'), message: cut(e.message), stack: cut(stack) }
   }
   let message
