@@ -249,7 +249,7 @@ def main(args):
     await ow.rules.enable({ name: 'ring' })
     await refused(() => ow.triggers.create({ name: 'bell' }), 409, 'resource already exists')
     await refused(() => ow.triggers.create({ name: 'react' }), 409, 'Resource by this name exists but is not in this collection.')
-    await refused(() => ow.actions.get('bell'), 404)
+    await refused(() => ow.actions.get('bell'), 409, 'Resource by this name exists but is not in this collection.')
     assert((await ow.rules.list()).some(x => x.name === 'ring' && x.status === undefined))
     assert((await ow.triggers.list()).some(x => x.name === 'bell'))
     assert.strictEqual((await ow.rules.delete('ring')).status, 'inactive')
