@@ -82,8 +82,8 @@ func runnable(loadavg string) int {
 	return 0
 }
 
-// machineMemory is the memory of the host in bytes.
-func machineMemory() int64 {
+// MachineMemory is the memory of the host in bytes; 4 GB where that can't be told.
+func MachineMemory() int64 {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return 4 << 30

@@ -101,7 +101,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 		c.KeepEvents = keepEvents
 	}
 	if c.Memory == 0 {
-		c.Memory = machineMemory() / 4 * 3
+		c.Memory = MachineMemory() / 4 * 3
 	}
 	n := &Node{Config: c, started: time.Now()}
 	defer func() {
