@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
@@ -426,33 +427,84 @@ func (d *Door) deleteAction(c *call) error {
 	return c.answer(http.StatusOK, a.seen(nil))
 }
 
-// functions returns all Functions of a namespace that are actions of its own.
-func (d *Door) functions(ctx context.Context, ns rouse.Namespace) ([]*action, error) {
-	var all []*action
-	for after := ""; ; {
-		fs, err := d.Registry.Functions(ctx, ns, after, 1000)
-		if err != nil || len(fs) == 0 {
-			return all, err
-		}
-		for _, f := range fs {
-			if strings.Contains(f.Name, ":") {
-				continue // another namespace's, or a trigger's
-			}
-			a, err := d.actionOf(f)
+// fewFunctions are read at once where their notes are large: parameters and
+// annotations may have a megabyte each.
+const fewFunctions = 8
+
+// functions are those of a namespace whose names come after one, few at once.
+func (d *Door) functions(ctx context.Context, ns rouse.Namespace, after string) iter.Seq2[rouse.Function, error] {
+	return func(yield func(rouse.Function, error) bool) {
+		for limit := fewFunctions; ; {
+			fs, err := d.Registry.Functions(ctx, ns, after, limit)
 			if err != nil {
-				return nil, err
+				yield(rouse.Function{}, err)
+				return
 			}
-			if a.Of == nil {
-				all = append(all, a)
+			size := 0
+			for _, f := range fs {
+				size += len(f.Notes[Name])
+				if !yield(f, nil) {
+					return
+				}
+			}
+			if len(fs) == 0 {
+				return
+			}
+			after = fs[len(fs)-1].Name
+			if limit = min(2*limit, 1000); size > 1<<20 {
+				limit = fewFunctions
 			}
 		}
-		after = fs[len(fs)-1].Name
 	}
 }
 
-func (a *action) item() item {
-	return item{Namespace: a.path.where(), Name: a.path.name, Version: a.Version, Publish: a.Publish, Annotations: a.Annotations.orEmpty(),
-		Updated: a.Updated, Limits: &a.Limits, Exec: &execSeen{a.Binary}}
+// own are all Functions of a namespace that are actions of its own.
+func (d *Door) own(ctx context.Context, ns rouse.Namespace) iter.Seq2[*action, error] {
+	return func(yield func(*action, error) bool) {
+		for f, err := range d.functions(ctx, ns, "") {
+			if err == nil && strings.Contains(f.Name, ":") {
+				continue // another namespace's, or a trigger's
+			}
+			var a *action
+			if err == nil {
+				a, err = d.actionOf(f)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if a.Of == nil && !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+// item is what a list shows of an action. Annotations that are large are read
+// again where it is on the page, so that no others are held.
+func (d *Door) item(ctx context.Context, a *action) item {
+	ref, limits := a.f.Ref, a.Limits
+	i := item{Namespace: a.path.where(), Name: a.path.name, Version: a.Version, Publish: a.Publish, Annotations: a.Annotations.orEmpty(),
+		Updated: a.Updated, Limits: &limits, Exec: &execSeen{a.Binary}}
+	if a.Annotations.size() < 1<<12 {
+		return i
+	}
+	i.Annotations = pairs{}
+	i.fill = func(i *item) error {
+		f, err := d.Registry.Function(ctx, ref, "")
+		if rouse.KindOf(err) == rouse.NotFound { // it was removed meanwhile
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		a, err := d.actionOf(f)
+		if err == nil {
+			i.Annotations = a.Annotations
+		}
+		return err
+	}
+	return i
 }
 
 func (d *Door) listActions(c *call) error {
@@ -463,16 +515,15 @@ func (d *Door) listActions(c *call) error {
 	if err := d.prepare(c.r.Context(), ns); err != nil {
 		return err
 	}
-	all, err := d.functions(c.r.Context(), ns)
-	if err != nil {
-		return err
-	}
 	var items []item
-	for _, a := range all {
+	for a, err := range d.own(c.r.Context(), ns) {
+		if err != nil {
+			return err
+		}
 		if ok, err := d.visible(c, a.path); err != nil {
 			return err
 		} else if ok {
-			items = append(items, a.item())
+			items = append(items, d.item(c.r.Context(), a))
 		}
 	}
 	return c.list("actions", items)
@@ -505,14 +556,13 @@ func (d *Door) listPackaged(c *call) error {
 			return err
 		}
 	}
-	all, err := d.functions(c.r.Context(), at.ns)
-	if err != nil {
-		return err
-	}
 	var items []item
-	for _, a := range all {
+	for a, err := range d.own(c.r.Context(), at.ns) {
+		if err != nil {
+			return err
+		}
 		if a.path.pack == at.pack {
-			items = append(items, a.item())
+			items = append(items, d.item(c.r.Context(), a))
 		}
 	}
 	return c.list("actions", items)

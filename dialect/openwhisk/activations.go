@@ -78,18 +78,15 @@ func (d *Door) named(ctx context.Context, p path) ([]string, error) {
 		return []string{name, handOver(p.ns, p.name).Name}, nil
 	}
 	names := []string{name, string(systemNamespace) + ":" + name}
-	for after := ""; ; {
-		fs, err := d.Registry.Functions(ctx, p.ns, after, pageOf)
-		if err != nil || len(fs) == 0 {
+	for f, err := range d.functions(ctx, p.ns, "") {
+		if err != nil {
 			return names, err
 		}
-		for _, f := range fs {
-			if _, of, ok := strings.Cut(f.Name, ":"); ok && of == name && !slices.Contains(names, f.Name) {
-				names = append(names, f.Name)
-			}
+		if _, of, ok := strings.Cut(f.Name, ":"); ok && of == name && !slices.Contains(names, f.Name) {
+			names = append(names, f.Name)
 		}
-		after = fs[len(fs)-1].Name
 	}
+	return names, nil
 }
 
 // maxSkip is how many activations can be skipped: more are not kept.
@@ -99,10 +96,9 @@ const maxSkip = 1 << 40
 // since 1970.
 const lastMillis = (1<<63-1)/1_000_000 - 1
 
-// pageOf is how many functions are read at once, and pageLeast and pageMost how
-// many activations: each comes with its result, which may have a megabyte.
+// pageLeast and pageMost are how many activations are read at once: each comes
+// with its result, which may have a megabyte.
 const (
-	pageOf    = 1000
 	pageLeast = 25
 	pageMost  = 200
 )

@@ -241,6 +241,8 @@ type item struct {
 	Binding     any       `json:"binding,omitempty"`
 	Trigger     *pathSeen `json:"trigger,omitempty"`
 	Action      *pathSeen `json:"action,omitempty"`
+
+	fill func(*item) error // adds what is read where it is shown alone; may be nil
 }
 
 // execSeen is what a list shows of an action's code.
@@ -270,6 +272,14 @@ func (c *call) list(collection string, items []item) error {
 	})
 	items = items[min(p.skip, len(items)):]
 	items = items[:min(p.limit, len(items))]
+	for i := range items {
+		if items[i].fill == nil {
+			continue
+		}
+		if err := items[i].fill(&items[i]); err != nil {
+			return err
+		}
+	}
 	if items == nil {
 		items = []item{}
 	}

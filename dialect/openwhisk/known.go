@@ -7,14 +7,18 @@ import (
 	"github.com/rouse-run/rouse"
 )
 
-// maxActions is how many actions are kept in memory.
+// maxActions is how many actions are kept in memory. One with a large note counts
+// as more.
 const maxActions = 65_536
+
+// weight is as how many an action counts.
+func (a *action) weight() int64 { return 1 + int64(len(a.f.Notes[Name])>>10) }
 
 // actions are those that were read, each in its newest version. Concurrent calls
 // are safe.
 type actions struct {
-	known sync.Map // of *action by rouse.Ref
-	n     atomic.Int64
+	known sync.Map     // of *action by rouse.Ref
+	n     atomic.Int64 // their weight
 }
 
 // get returns the one of a function, in whichever version; nil is none.
@@ -31,7 +35,11 @@ func (k *actions) add(a *action) {
 	if old := k.get(a.f.Ref); old != nil && old.f.Created.After(a.f.Created) {
 		return
 	}
-	if _, was := k.known.Swap(a.f.Ref, a); !was && k.n.Add(1) > maxActions {
+	more := a.weight()
+	if old, was := k.known.Swap(a.f.Ref, a); was {
+		more -= old.(*action).weight()
+	}
+	if k.n.Add(more) > maxActions {
 		k.n.Store(0)
 		k.known.Clear()
 	}
@@ -39,8 +47,8 @@ func (k *actions) add(a *action) {
 
 // drop forgets the one of a function that was removed.
 func (k *actions) drop(r rouse.Ref) {
-	if _, was := k.known.LoadAndDelete(r); was {
-		k.n.Add(-1)
+	if a, was := k.known.LoadAndDelete(r); was {
+		k.n.Add(-a.(*action).weight())
 	}
 }
 

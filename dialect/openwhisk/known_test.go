@@ -63,6 +63,29 @@ func TestKnownActionsAreBounded(t *testing.T) {
 	}
 }
 
+// Large actions count as more, and what they count is given back.
+func TestLargeActionsAreKeptLess(t *testing.T) {
+	var k actions
+	large := func(i, size int) *action {
+		return &action{f: rouse.Function{Ref: rouse.Ref{Namespace: "default", Name: fmt.Sprint(i)}, Version: 1, Notes: rouse.Notes{Name: make([]byte, size)}}}
+	}
+	k.add(large(0, 1<<20))
+	k.add(large(0, 10))
+	k.add(large(1, 1<<20))
+	k.drop(large(1, 0).f.Ref)
+	if k.n.Load() != 1 {
+		t.Errorf("%d is counted", k.n.Load())
+	}
+	for i := range 1000 {
+		k.add(large(i, 1<<20))
+	}
+	kept := 0
+	k.known.Range(func(any, any) bool { kept++; return true })
+	if kept == 0 || kept > maxActions>>10 {
+		t.Errorf("%d are kept", kept)
+	}
+}
+
 // Anybody may ask for any namespace: those that are empty are not kept.
 func TestNamespacesThatAreEmptyAreNotKept(t *testing.T) {
 	p := newPlatform(t)

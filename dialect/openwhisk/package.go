@@ -187,11 +187,10 @@ func (d *Door) checkBinding(c *call, b *pathLike) error {
 // pass hands changed parameters of a package on to its actions: each has them
 // among its defaults, so that it needs no package when it runs.
 func (d *Door) pass(ctx context.Context, ns rouse.Namespace, name string, parameters pairs) error {
-	all, err := d.functions(ctx, ns)
-	if err != nil {
-		return err
-	}
-	for _, a := range all {
+	for a, err := range d.own(ctx, ns) {
+		if err != nil {
+			return err
+		}
 		if a.path.pack != name {
 			continue
 		}
@@ -241,12 +240,11 @@ func (d *Door) getPackage(c *call) error {
 		}
 		s.Parameters = merged(provider.Parameters, p.Parameters).orEmpty()
 	}
-	all, err := d.functions(c.r.Context(), at.ns)
-	if err != nil {
-		return err
-	}
 	s.Actions, s.Feeds = []memberSeen{}, []memberSeen{}
-	for _, a := range all {
+	for a, err := range d.own(c.r.Context(), at.ns) {
+		if err != nil {
+			return err
+		}
 		if a.path.pack != at.pack {
 			continue
 		}
@@ -304,22 +302,16 @@ func (d *Door) deletePackage(c *call) error {
 func (d *Door) members(ctx context.Context, ns rouse.Namespace, name string) ([]rouse.Ref, error) {
 	prefix := encode(name) + "/"
 	var all []rouse.Ref
-	for after := prefix; ; {
-		fs, err := d.Registry.Functions(ctx, ns, after, 1000)
+	for f, err := range d.functions(ctx, ns, prefix) {
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range fs {
-			if !strings.HasPrefix(f.Name, prefix) {
-				return all, nil
-			}
-			all = append(all, f.Ref)
+		if !strings.HasPrefix(f.Name, prefix) {
+			break
 		}
-		if len(fs) == 0 {
-			return all, nil
-		}
-		after = fs[len(fs)-1].Name
+		all = append(all, f.Ref)
 	}
+	return all, nil
 }
 
 func (d *Door) listPackages(c *call) error {

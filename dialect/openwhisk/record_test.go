@@ -3,6 +3,7 @@ package openwhisk
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -250,5 +251,55 @@ func TestListsOfActivationsHoldFew(t *testing.T) {
 	}
 	if list := get("docs=true&skip=1000"); len(list) != 0 {
 		t.Errorf("%d activations", len(list))
+	}
+}
+
+// A shelf is a registry that tells how much is asked of it at once.
+type shelf struct {
+	rouse.Registry
+	page func(limit, got int)
+}
+
+func (s shelf) Functions(ctx context.Context, ns rouse.Namespace, after string, limit int) ([]rouse.Function, error) {
+	fs, err := s.Registry.Functions(ctx, ns, after, limit)
+	s.page(limit, len(fs))
+	return fs, err
+}
+
+// However large actions are, a list of them reads a few at once, and shows all of
+// those that are on the page.
+func TestListsOfActionsHoldFew(t *testing.T) {
+	p := newPlatform(t)
+	defer p.stop()
+	const ns, n = rouse.DefaultNamespace, 40
+	p.probes("one")
+	p.must(ns, "PUT", "_/packages/pk", fields{})
+	for i := range n {
+		large := sequence("/_/one")
+		large["annotations"] = []fields{{"key": "mark", "value": strings.Repeat(string(rune('a'+i%26)), 200_000)}}
+		p.must(ns, "PUT", fmt.Sprintf("_/actions/pk/a%d", i), large)
+	}
+	most := 0
+	p.Registry = shelf{p.Registry, func(limit, got int) {
+		if got > 1 {
+			most = max(most, limit)
+		}
+	}}
+	for _, at := range []string{"_/actions?limit=3&skip=1", "_/actions/pk/?limit=3"} {
+		var list []struct {
+			Name        string
+			Annotations pairs
+			Limits      limits
+		}
+		most = 0
+		if err := json.Unmarshal([]byte(p.must(ns, "GET", at, nil)), &list); err != nil || len(list) != 3 || most > fewFunctions {
+			t.Errorf("%s: %d actions, %d read at once: %v", at, len(list), most, err)
+		}
+		for _, a := range list {
+			var i int
+			if _, err := fmt.Sscanf(a.Name, "a%d", &i); err != nil || len(a.Annotations.text("mark")) != 200_000 || a.Annotations.text("mark")[0] != byte('a'+i%26) || *a.Limits.Timeout != 60_000 {
+				t.Errorf("%s: %s has other annotations: %v", at, a.Name, err)
+			}
+		}
 	}
 }
