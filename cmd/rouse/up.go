@@ -163,6 +163,7 @@ func tune(env func(string) string) {
 		debug.SetGCPercent(400)
 	}
 	if env("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(node.MachineMemory() / 8)
+		// Where that is little, it must still be room enough not to collect all the time.
+		debug.SetMemoryLimit(max(node.MachineMemory()/8, 256<<20))
 	}
 }
