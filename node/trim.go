@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 )
 
@@ -26,6 +27,8 @@ func (n *Node) trim(ctx context.Context) error {
 			if _, err := n.registry.sweep(ctx, 24*time.Hour); err != nil && ctx.Err() == nil {
 				n.Log.Error("sweep code", "error", err)
 			}
+			// Every function was read for that: what it left is not kept until there is more.
+			debug.FreeOSMemory()
 		}
 		select {
 		case <-ctx.Done():
