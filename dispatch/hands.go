@@ -38,6 +38,7 @@ func newHands() hands { return hands{all: map[inHand]grasp{}, groups: map[inGrou
 func (h *hands) take(queue string, ls []rouse.Lease, group func(rouse.Lease) string) (fresh, others []rouse.Lease) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	fresh = ls[:0] // mostly all are
 	for _, l := range ls {
 		k := inHand{queue, l.ID}
 		g, before := h.all[k]
