@@ -6,6 +6,7 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -160,12 +161,15 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	poll := time.NewTicker(d.Poll)
 	defer poll.Stop()
 	for {
+		d.mu.Lock()
+		held := maps.Clone(d.holds)
+		d.mu.Unlock()
 		all, err := d.Queue.Stats(ctx, d.Prefix)
 		if err != nil && ctx.Err() == nil {
 			d.Log.Error("look for queued messages", "prefix", d.Prefix, "error", err)
 		}
 		for q, s := range all {
-			if d.Waiting(q, s) > 0 {
+			if s = besides(s, held[q]); s.Visible+s.Leased > 0 {
 				d.Serve(q)
 			}
 		}
@@ -395,10 +399,9 @@ func (d *Dispatcher) rest(ctx context.Context, l *lane) (ended bool) {
 			return d.retire(l)
 		}
 		done := d.turn()
-		all, err := d.Queue.Stats(ctx, l.queue)
+		s, err := d.Stats(ctx, l.queue)
 		done()
-		s := all[l.queue]
-		if err == nil && d.Waiting(l.queue, s) <= 0 {
+		if err == nil && s.Visible+s.Leased == 0 {
 			return d.retire(l)
 		}
 		if err == nil && s.Visible > 0 {

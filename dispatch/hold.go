@@ -56,12 +56,19 @@ func (d *Dispatcher) Hold(queue string, l rouse.Lease, due time.Time) {
 	}
 }
 
-// Waiting returns how many messages of a queue wait or are being handled, by its
-// stats: all but those that are held.
-func (d *Dispatcher) Waiting(queue string, s rouse.QueueStats) int64 {
+// Stats returns those of one queue, in which what is held is not Leased.
+func (d *Dispatcher) Stats(ctx context.Context, queue string) (rouse.QueueStats, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return s.Visible + s.Leased - int64(d.holds[queue])
+	held := d.holds[queue] // first: what is held from now on may be missing in the stats
+	d.mu.Unlock()
+	all, err := d.Queue.Stats(ctx, queue)
+	return besides(all[queue], held), err
+}
+
+// besides returns stats without what is held; some of that may be gone.
+func besides(s rouse.QueueStats, held int) rouse.QueueStats {
+	s.Leased = max(s.Leased-int64(held), 0)
+	return s
 }
 
 // longestNap is after which the clock is looked at, as it may have been set.

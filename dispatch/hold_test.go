@@ -136,3 +136,69 @@ func TestWhatIsDueComesFirst(t *testing.T) {
 		left()
 	})
 }
+
+// A looking is a queue whose Stats call seen when they have been read.
+type looking struct {
+	rouse.Queue
+	seen func()
+}
+
+func (l looking) Stats(ctx context.Context, prefix string) (map[string]rouse.QueueStats, error) {
+	all, err := l.Queue.Stats(ctx, prefix)
+	l.seen()
+	return all, err
+}
+
+// What comes to be held while a lane looks at its queue is not taken for one of
+// those that wait in it.
+func TestWhatIsHeldWhileALaneLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all sender
+		var d *Dispatcher
+		hold := func(body string, after time.Duration) {
+			leases, err := all.SendAll(t.Context(), map[string][]rouse.Message{"q:a": {{Body: []byte(body)}}}, map[string]int{"q:a": 1}, time.Minute)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			d.Hold("q:a", leases["q:a"][0], time.Now().Add(after))
+		}
+		sent, looked := false, make(chan struct{})
+		var once sync.Once
+		handled := make(chan string, 10)
+		d = serve(t, Lane{Parallel: 1}, func(ls []rouse.Lease) []Outcome {
+			handled <- string(ls[0].Body)
+			return []Outcome{{}}
+		}, func(c *Config) {
+			all, c.Poll = c.Queue.(sender), time.Hour
+			c.DeleteAll = func(ctx context.Context, rs map[string][]rouse.Receipt) (map[string][]bool, error) {
+				oks, err := d.deleteEach(ctx, rs)
+				if !sent {
+					sent = true
+					d.send(t, 0, 1)
+					<-looked
+				}
+				return oks, err
+			}
+			c.Queue = looking{c.Queue, func() {
+				if sent {
+					once.Do(func() {
+						hold("later", 10*time.Second)
+						close(looked)
+					})
+				}
+			}}
+		})
+		synctest.Wait()
+		hold("first", 0)
+		began := time.Now()
+		for _, want := range []string{"first", "0"} {
+			if got := <-handled; got != want || time.Since(began) > time.Second {
+				t.Fatalf("%s was handled after %v, want %s at once", got, time.Since(began), want)
+			}
+		}
+		if got := <-handled; got != "later" || time.Since(began) != 10*time.Second {
+			t.Errorf("%s was handled after %v", got, time.Since(began))
+		}
+	})
+}

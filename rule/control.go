@@ -64,12 +64,11 @@ func (e *Engine) Status(ctx context.Context, r rouse.Ref) (event.Status, error) 
 	e.mu.Lock()
 	s := event.Status{Paused: c.Paused, Failing: e.failing[r]}
 	e.mu.Unlock()
-	all, err := e.Queue.Stats(ctx, queueOf(c))
+	own, err := e.queued.Stats(ctx, queueOf(c))
 	if err != nil {
 		return s, err
 	}
-	own := all[queueOf(c)]
-	s.Waiting, s.Dead = e.queued.Waiting(queueOf(c), own), own.Dead
+	s.Waiting, s.Dead = own.Visible+own.Leased, own.Dead
 	if err := e.countWaiting(ctx, c, &s); rouse.KindOf(err) == rouse.NotFound {
 		s.Failing = origin(c.On) + " is gone"
 	} else if err != nil {
