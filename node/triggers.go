@@ -17,7 +17,7 @@ import (
 func (n *Node) sources() []event.Source {
 	return []event.Source{
 		schedule.New(schedule.Config{Emitter: n.rules, Log: n.Log}),
-		files.New(files.Config{Emitter: n.rules, Dir: filepath.Join(n.Data, "files"), Log: n.Log}),
+		files.New(files.Config{Emitter: n.rules, Dir: filepath.Join(n.Data, "files"), Own: n.Data, Log: n.Log}),
 		web.New(web.Config{Emitter: n.rules, Log: n.Log}),
 		webhook.New(webhook.Config{Emitter: n.rules, Log: n.Log}),
 		webhook.NewGitHub(webhook.Config{Emitter: n.rules, Log: n.Log}),

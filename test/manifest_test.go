@@ -303,6 +303,9 @@ func TestTriggersAreTold(t *testing.T) {
 	if _, err := s.SetTrigger(t.Context(), "t", wire.TriggerOptions{Kind: "nope"}); !strings.HasSuffix(fmt.Sprint(err), "there are "+strings.Join(names, ", ")) {
 		t.Errorf("%v, and %v are told of", err, names)
 	}
+	if _, err := s.SetTrigger(t.Context(), "t", wire.TriggerOptions{Kind: "files", Config: fmt.Appendf(nil, `{"path": %q}`, filepath.Join(s.data, "in"))}); !strings.Contains(fmt.Sprint(err), "keeps its data") {
+		t.Errorf("the server's own folder is watched: %v", err)
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ type config struct {
 
 // Describe says what triggers of this kind are.
 func Describe() trigger.Kind {
-	return trigger.Kind{Name: "files", About: "What happens to the files in a folder of the server's machine. A file is announced when it is complete; links are not followed.",
+	return trigger.Kind{Name: "files", About: "What happens to the files in a folder of the server's machine. A file is announced when it is complete; links are not followed, and what the server keeps in its own data folder is no event.",
 		Fields: trigger.Describe(defaults()),
 		Event: trigger.Event{Type: "file.written, file.created, file.moved, file.removed", Subject: "the path of the file",
 			ID: "what the file is: its inode, size and time of change", Data: trigger.Describe(body{})},

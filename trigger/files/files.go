@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -35,6 +36,7 @@ import (
 type Config struct {
 	Emitter event.Emitter
 	Dir     string        // for an index of each trigger; must be on a local disk
+	Own     string        // a folder that is there, in which nothing is announced: what the platform writes must not rouse it; "" is none
 	Poll    time.Duration // how often to look for a folder that is not there; 0 is 1 s
 	Log     *slog.Logger  // nil discards
 }
@@ -45,6 +47,7 @@ type Source struct {
 	Config
 	trigger.Healths
 	emitter trigger.Patient
+	own     fs.FileInfo // of Own; nil is none
 }
 
 // New returns a Source that needs no closing: it holds nothing but what its
@@ -54,7 +57,11 @@ func New(c Config) *Source {
 		c.Poll = time.Second
 	}
 	c.Log = trigger.Logger(c.Log)
-	return &Source{Config: c, emitter: trigger.Patient{Emitter: c.Emitter, Log: c.Log}}
+	s := &Source{Config: c, emitter: trigger.Patient{Emitter: c.Emitter, Log: c.Log}}
+	if own, err := os.Stat(c.Own); err == nil {
+		s.own = own
+	}
+	return s
 }
 
 // Kind implements event.Source.
@@ -63,10 +70,33 @@ func (s *Source) Kind() string { return "files" }
 // Check implements event.Source.
 func (s *Source) Check(raw json.RawMessage) (json.RawMessage, error) {
 	c, err := read(raw)
+	if err == nil {
+		err = s.refuseOwn(c.Path)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return trigger.Encode(c)
+}
+
+// isOwn reports whether a folder is the platform's, by whatever path it is reached.
+func (s *Source) isOwn(folder string) bool {
+	at, err := os.Stat(folder)
+	return err == nil && s.own != nil && os.SameFile(at, s.own)
+}
+
+// refuseOwn returns an error where a folder is the platform's own, or in it.
+func (s *Source) refuseOwn(folder string) error {
+	at, err := filepath.EvalSymlinks(folder)
+	if err != nil { // it may come yet: then it is looked at once more
+		at = folder
+	}
+	for ; !s.isOwn(at); at = filepath.Dir(at) {
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+	return invalid("path", "%s is in %s, where the server keeps its data: what it writes there would rouse it again and again", folder, s.Own)
 }
 
 // Start implements event.Source.

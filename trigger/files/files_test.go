@@ -33,6 +33,7 @@ type world struct {
 	inbox  *inbox.Inbox
 	source *Source
 	dir    string // of indexes
+	own    string // see Config
 	in     string // that is watched
 	stop   func()
 	read   [8]uint64 // how far each shard of the inbox was
@@ -90,7 +91,7 @@ func (w *world) State(ctx context.Context, r rouse.Ref) ([]byte, error) { return
 
 func (w *world) start(config string) {
 	w.t.Helper()
-	s := New(Config{Emitter: w, Dir: w.dir, Poll: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), &w.log), nil))})
+	s := New(Config{Emitter: w, Dir: w.dir, Own: w.own, Poll: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), &w.log), nil))})
 	var c map[string]any
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		w.t.Fatal(err)
@@ -632,6 +633,53 @@ func TestCheckNamesTheField(t *testing.T) {
 	}
 }
 
+// What the platform writes is no event, wherever its folder is: else each would
+// lead to the next.
+func TestOwnWritesAreNotAnnounced(t *testing.T) {
+	w := newWorld(t)
+	w.mkdir("srv/data")
+	w.own, w.dir = w.path("srv/data"), w.path("srv/data/files")
+	w.write("srv/data/before", "x")
+	w.start(`{"existing": true, "events": ["written", "created", "moved", "removed"]}`)
+	w.begun()
+	w.write("a", "1")
+	w.write("srv/data/records", "1")
+	w.mkdir("srv/data/deep")
+	w.write("srv/data/deep/b", "1")
+	w.write("srv/data2", "1")
+	w.want("created a", "written a", "created srv/data2", "written srv/data2")
+	w.rename("srv", "moved") // as a whole, with what is not announced in it
+	w.write("moved/data/records", "2")
+	w.want("created a", "written a", "created srv/data2", "written srv/data2", "moved moved/data2 from srv/data2")
+	w.rename("moved/data/records", "c")
+	w.want("created a", "written a", "created srv/data2", "written srv/data2", "moved moved/data2 from srv/data2", "created c", "written c")
+}
+
+// Nor is the platform's folder watched, or one in it, as one or by a link.
+func TestTheOwnFolderIsNotWatched(t *testing.T) {
+	dir := t.TempDir()
+	own, other := filepath.Join(dir, "data"), filepath.Join(dir, "data2")
+	for _, err := range []error{os.MkdirAll(filepath.Join(own, "in"), 0o700), os.Mkdir(other, 0o700),
+		os.Symlink(filepath.Join(own, "in"), filepath.Join(other, "link"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := New(Config{Own: own})
+	for path, refused := range map[string]bool{own: true, own + "/in": true, own + "/to/come": true, other + "/link": true, other: false, dir: false, "/srv/none": false} {
+		_, err := s.Check(fmt.Appendf(nil, `{"path": %q}`, path))
+		if e, ok := errors.AsType[*rouse.Error](err); (err != nil) != refused || refused && (!ok || e.Kind != rouse.Invalid || e.On != "path") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	w := newWorld(t)
+	w.own, w.in = own, filepath.Join(other, "later")
+	w.start(`{}`)
+	w.check(os.MkdirAll(filepath.Join(own, "later"), 0o700))
+	w.check(os.Rename(own, filepath.Join(other, "later")))
+	w.does(event.Failing, "keeps its data")
+}
+
 // Folders in the folder are watched where nobody says otherwise.
 func TestFoldersInItAreWatched(t *testing.T) {
 	for config, want := range map[string][]string{`{}`: {"written a", "written d/e/f"}, `{"recursive": false}`: {"written a"}} {
@@ -652,27 +700,29 @@ func TestFoldersInItAreWatched(t *testing.T) {
 }
 
 // That a folder is not there is seen, and that it has come.
+// does waits until a trigger does as is said.
+func (w *world) does(s event.State, says string) {
+	w.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+		h := w.source.Health(rouse.Ref{Namespace: "../a", Name: "f/.."})
+		if h.State == s && strings.Contains(h.Error, says) && !h.Since.IsZero() {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("%+v, want %s", h, s)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	w := newWorld(t)
 	w.remove("")
 	w.start(`{}`)
-	is := func(s event.State, says string) {
-		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
-			h := w.source.Health(rouse.Ref{Namespace: "../a", Name: "f/.."})
-			if h.State == s && strings.Contains(h.Error, says) && !h.Since.IsZero() {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%+v, want %s", h, s)
-			}
-		}
-	}
-	is(event.Failing, "no such file")
+	w.does(event.Failing, "no such file")
 	w.mkdir("")
-	is(event.Running, "")
+	w.does(event.Running, "")
 	w.remove("")
-	is(event.Failing, w.in)
+	w.does(event.Failing, w.in)
 }
 
 func FuzzDecode(f *testing.F) {

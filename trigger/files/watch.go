@@ -160,7 +160,9 @@ func (w *watcher) attend() {
 	}
 	if err == nil && w.in == nil {
 		w.root = now
-		err = w.open()
+		if err = w.source.refuseOwn(w.config.Path); err == nil {
+			err = w.open()
+		}
 	} else if w.isBlind && time.Since(w.scanned) > blind {
 		w.scan()
 	}
@@ -245,6 +247,9 @@ func (w *watcher) scan() {
 	}
 }
 
+// enters reports whether a folder in the folder is looked into.
+func (w *watcher) enters(p string) bool { return w.config.enters(p) && !w.source.isOwn(w.abs(p)) }
+
 func (w *watcher) abs(p string) string { return filepath.Join(w.config.Path, p) }
 
 // enter watches a folder and those in it, and then looks what is in them: what
@@ -280,7 +285,7 @@ func (w *watcher) enter(folder string) {
 		for _, e := range entries {
 			p := path.Join(folder, e.Name())
 			switch {
-			case e.IsDir() && w.config.enters(p):
+			case e.IsDir() && w.enters(p):
 				w.enter(p)
 			case e.Type().IsRegular() && w.config.wants(p):
 				w.found(p)
@@ -352,7 +357,7 @@ func (w *watcher) hint(n notice) {
 	p := path.Join(folder, n.name)
 	if n.mask&unix.IN_ISDIR != 0 {
 		switch {
-		case !w.config.enters(p):
+		case !w.enters(p):
 		case n.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
 			w.enter(p)
 		case n.mask&unix.IN_MOVED_FROM != 0:
