@@ -3,6 +3,7 @@ package dispatch
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -54,6 +55,24 @@ func (d *Dispatcher) Hold(queue string, l rouse.Lease, due time.Time) {
 	if d.held[0].due.Equal(due) {
 		signal(d.sooner)
 	}
+}
+
+// Drop holds nothing of a queue any more, which is to be emptied. Where it is not,
+// its messages are handled when their leases end.
+func (d *Dispatcher) Drop(queue string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.holds[queue] == 0 {
+		return
+	}
+	delete(d.holds, queue)
+	d.held = slices.DeleteFunc(d.held, func(h held) bool {
+		if h.queue == queue {
+			d.hands.leave(queue, h.lease.ID)
+		}
+		return h.queue == queue
+	})
+	heap.Init(&d.held)
 }
 
 // Stats returns those of one queue, in which what is held is not Leased.

@@ -202,3 +202,42 @@ func TestWhatIsHeldWhileALaneLooks(t *testing.T) {
 		}
 	})
 }
+
+// What was held of a queue that was emptied is not counted as if it were there.
+func TestDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all sender
+		var purge func(context.Context, string) error
+		handled := make(chan string, 10)
+		d := serve(t, Lane{Parallel: 1}, func(ls []rouse.Lease) []Outcome {
+			handled <- string(ls[0].Body)
+			return []Outcome{{Again: ls[0].Count == 1, After: time.Second}}
+		}, func(c *Config) {
+			all, c.Poll = c.Queue.(sender), time.Hour
+			purge = c.Queue.(interface {
+				PurgePlain(context.Context, string) error
+			}).PurgePlain
+		})
+		synctest.Wait()
+		leases, err := all.SendAll(t.Context(), map[string][]rouse.Message{"q:a": {{}, {}}, "q:b": {{Body: []byte("other")}}}, map[string]int{"q:a": 2, "q:b": 1}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for q, ls := range leases {
+			for _, l := range ls {
+				d.Hold(q, l, time.Now().Add(10*time.Second))
+			}
+		}
+		d.Drop("q:a")
+		if err := purge(t.Context(), "q:a"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		d.send(t, 0, 1)
+		for _, want := range []string{"0 0s", "0 1s", "other 10s", "other 11s"} {
+			if got := fmt.Sprint(<-handled, " ", time.Since(began).Truncate(100*time.Millisecond)); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+	})
+}

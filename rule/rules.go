@@ -412,7 +412,9 @@ func (e *Engine) RemoveRule(ctx context.Context, r rouse.Ref) error {
 	if c.On.Queue != "" {
 		e.taken.Reset(userQueue(c))
 	}
-	err = errors.Join(e.rematch(ctx, c), e.forget(ctx, c), e.Purge(ctx, queueOf(c)))
+	err = errors.Join(e.rematch(ctx, c), e.forget(ctx, c))
+	e.queued.Drop(queueOf(c))
+	err = errors.Join(err, e.Purge(ctx, queueOf(c)))
 	e.usage.clear(r)
 	e.parked.forget(r)
 	e.queued.Serve(queueOf(c)) // what comes in until its feed's reader knows
