@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,11 +45,7 @@ func TestASenderDoesNotSayHowOldAnEventIs(t *testing.T) {
 
 // An old event is given up by itself: those that came after it are tried.
 func TestAnOldEventIsGivenUpAlone(t *testing.T) {
-	w := newWorld(t)
-	w.stop()
-	var shift atomic.Int64
-	w.now = func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
-	w.start()
+	w, shift := newShifted(t)
 	w.button("red")
 	for _, name := range []string{"q", "fifo"} {
 		q := data.DefaultQueue(ref(name))
@@ -117,11 +112,7 @@ func TestAnOldEventIsGivenUpAlone(t *testing.T) {
 // Who sends a dead letter back, or has an event replayed, wants it delivered,
 // however long ago it came in.
 func TestWhatIsWantedOnceMoreIsNotOld(t *testing.T) {
-	w := newWorld(t)
-	w.stop()
-	var shift atomic.Int64
-	w.now = func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
-	w.start()
+	w, shift := newShifted(t)
 	w.button("red")
 	w.rule(event.Rule{Ref: ref("r"), On: event.On{Trigger: "red"}, To: event.Target{Function: "f"}, Retry: anHour})
 	if err := w.Pause(t.Context(), ref("r"), ""); err != nil {

@@ -2,7 +2,6 @@ package rule
 
 import (
 	"errors"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,11 +33,7 @@ func TestWhatIsGivenBackIsForgotten(t *testing.T) {
 // A clock that is put forward ends the lease of what is being delivered: the rest
 // of its group waits all the same.
 func TestAGroupWaitsThoughTheClockLeaps(t *testing.T) {
-	w := newWorld(t)
-	w.stop()
-	var shift atomic.Int64
-	w.now = func() time.Time { return time.Now().Add(time.Duration(shift.Load())).Round(0) }
-	w.start()
+	w, shift := newShifted(t)
 	w.fifo("q")
 	m := &messenger{t: t, busy: map[string]bool{}, order: map[string][]string{}}
 	begun, others := make(chan struct{}), make(chan struct{})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,6 +126,17 @@ func newWorld(t *testing.T, sources ...event.Source) *world {
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
+}
+
+// newShifted is newWorld with a clock on the wall that is put forward by what the
+// test says.
+func newShifted(t *testing.T) (*world, *atomic.Int64) {
+	t.Helper()
+	w, shift := newWorld(t), &atomic.Int64{}
+	w.stop()
+	w.now = func() time.Time { return time.Now().Add(time.Duration(shift.Load())).Round(0) }
+	w.start()
+	return w, shift
 }
 
 // start opens what is in the folder and runs it.

@@ -19,7 +19,8 @@ func replayCommand(a *app) *cobra.Command {
 		Long: `Deliver once more the events that matched a rule, or all rules on a trigger, since a
 time, marked as replayed. With --function or --version they go to other code than
 the rule's own: to try a mended version on what failed. They go out slowly, and
-beside what comes in meanwhile.`,
+beside what comes in meanwhile. What was to go out while the rule was paused, or the
+server down, goes out at once then, no more at a time than the rule's "parallel".`,
 		Example: `  rouse replay --rule resize --since 2h
   rouse replay --rule resize --since 2h --version 7 --rate 5
   rouse replay --rule resize --since 2026-01-02T03:00:00Z --until 1h --function resize-test
