@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dispatch"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // A DispatcherConfig says how asynchronous invocations are run.
@@ -72,7 +73,7 @@ func (d *Dispatcher) Accept(ctx context.Context, ins []rouse.Invocation) ([]stri
 			return nil, err
 		}
 		if in.ID == "" {
-			in.ID = NewID()
+			in.ID = ident.New()
 		}
 		ids[i] = in.ID
 		body, err := json.Marshal(in)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/queue"
 	"github.com/rouse-run/rouse/store/sqlite"
 )
@@ -316,7 +317,7 @@ func TestIDsSortByTimeAndAreUnique(t *testing.T) {
 	seen := map[string]bool{}
 	last := ""
 	for range 10000 {
-		id := NewID()
+		id := ident.New()
 		if len(id) != 32 || seen[id] || id[:12] < last[:min(12, len(last))] || id[12] != '7' {
 			t.Fatalf("%s after %s", id, last)
 		}

@@ -9,9 +9,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/pool"
 )
 
@@ -39,17 +38,6 @@ type Invoker struct {
 // New returns an Invoker.
 func New(c Config) *Invoker { return &Invoker{c} }
 
-// NewID returns a new activation's id: a UUIDv7 as 32 hex digits.
-func NewID() string {
-	const digits = "0123456789abcdef"
-	id := uuid.Must(uuid.NewV7())
-	var b [32]byte
-	for i, c := range id {
-		b[2*i], b[2*i+1] = digits[c>>4], digits[c&15]
-	}
-	return string(b[:])
-}
-
 // Invoke implements rouse.Invoker. A caller who goes away does not end the
 // function: what it does, it does to the end.
 func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activation, error) {
@@ -59,7 +47,7 @@ func (v *Invoker) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activa
 		return rouse.Activation{}, err
 	}
 	if in.ID == "" {
-		in.ID = NewID()
+		in.ID = ident.New()
 	}
 	a := rouse.Activation{ID: in.ID, Function: f.Ref, Version: f.Version, Cause: in.Cause, Maker: in.Maker, Rule: in.Rule, Hops: in.Hops,
 		Attempt: in.Attempt, Replayed: in.Replayed, Started: time.Now(), Notes: f.Recorded}

@@ -177,7 +177,7 @@ func (n *Node) wire(ctx context.Context, tokens *auth.Tokens) error {
 		"stdio":             stdio.Contract{},
 		"wasi":              stdio.Contract{},
 	}
-	whisk := openwhisk.New(openwhisk.Config{Log: n.Log, NewID: invoke.NewID, Build: n.Version, Memory: n.Memory, URL: cmp.Or(n.URL, "http://"+n.Addr()), GitHub: n.GitHub})
+	whisk := openwhisk.New(openwhisk.Config{Log: n.Log, Build: n.Version, Memory: n.Memory, URL: cmp.Or(n.URL, "http://"+n.Addr()), GitHub: n.GitHub})
 	maps.Copy(contracts, openwhisk.Contracts())
 	handlers := whisk.Handlers()
 	n.recorder = invoke.NewRecorder(n.store.Records(), 0, n.Log)

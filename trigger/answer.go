@@ -1,13 +1,10 @@
 package trigger
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-
-	"github.com/google/uuid"
 
 	"github.com/rouse-run/rouse"
 )
@@ -26,12 +23,6 @@ func Body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, rouse.Errorf(rouse.Invalid, "read request", "body", "it breaks off: %w", err)
 	}
 	return b, nil
-}
-
-// NewID returns an ID that was never there before, which sorts by time.
-func NewID() string {
-	u := uuid.Must(uuid.NewV7()) // fails only where the system has no randomness, and then nothing goes
-	return hex.EncodeToString(u[:])
 }
 
 // Answer writes v as JSON.

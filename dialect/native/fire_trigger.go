@@ -5,6 +5,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // maxEvents bounds the events of one request.
@@ -29,9 +30,7 @@ func fireTrigger(s *server, c *call) error {
 			return err
 		}
 		if es[i].ID == "" {
-			if es[i].ID, err = newID(); err != nil {
-				return err
-			}
+			es[i].ID = ident.New()
 		}
 		out.IDs[i] = es[i].ID
 	}

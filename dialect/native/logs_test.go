@@ -9,13 +9,14 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/nativetest"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 func TestFollowSendsStoredLinesThenNewOnesEachOnce(t *testing.T) {
 	p, s := platform(t, Config{})
 	ref := rouse.Ref{Namespace: "default", Name: "echo"}
 	line := func(text string) rouse.Line {
-		return rouse.Line{Activation: nativetest.NewID(), Function: ref, Time: time.Now().UTC(), Stream: rouse.Stderr, Text: text}
+		return rouse.Line{Activation: ident.New(), Function: ref, Time: time.Now().UTC(), Stream: rouse.Stderr, Text: text}
 	}
 	p.Print(line("stored"))
 	r := request(t, "GET", s.URL+"/v1/functions/echo/logs?follow=true", "")
@@ -69,7 +70,7 @@ func TestWaitEndsWithTheRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := nativetest.New()
 		s := &server{Services: Services{Services: p.Services()}}
-		id := nativetest.NewID()
+		id := ident.New()
 		look := func(wait string) (rouse.Activation, error) {
 			r, err := http.NewRequestWithContext(t.Context(), "GET", "/v1/activations/"+id+"?wait="+wait, nil)
 			if err != nil {

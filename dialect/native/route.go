@@ -1,17 +1,14 @@
 package native
 
 import (
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // A routed call is an HTTP request to a function, and the Reply to it.
@@ -87,9 +84,7 @@ func (c *routed) read(s *server, in *rouse.Invocation, path string) (err error) 
 	if in.Event.Data, err = c.readBody(s.MaxPayload); err != nil {
 		return err
 	}
-	if c.id, err = newID(); err != nil {
-		return err
-	}
+	c.id = ident.New()
 	in.ID = c.id
 	in.Event.ContentType = c.r.Header.Get("Content-Type")
 	in.Event.HTTP = &rouse.Request{
@@ -202,15 +197,4 @@ func (c *routed) Write(p []byte) (int, error) {
 		err = http.NewResponseController(c.w).Flush()
 	}
 	return n, err
-}
-
-// newID returns a UUIDv7 in 32 hex digits.
-func newID() (string, error) {
-	u, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("make id: %w", err)
-	}
-	var b [2 * len(u)]byte
-	hex.Encode(b[:], u[:])
-	return string(b[:]), nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // A call is one request on its way through the API.
@@ -106,7 +107,7 @@ func (d *Door) open(h func(*call) error) http.HandlerFunc {
 func (d *Door) serve(c *call, h func(*call) error) {
 	c.transaction, c.named = c.r.Header.Get("X-Request-Id"), true
 	if c.transaction == "" || len(c.transaction) > 128 || strings.ContainsFunc(c.transaction, unprintable) {
-		c.transaction, c.named = d.NewID(), false
+		c.transaction, c.named = ident.New(), false
 	}
 	c.header()
 	if err := h(c); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/contract/openwhisk"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // maxComponents bounds a sequence, those in it counted as well, and the actions
@@ -171,7 +172,7 @@ func answerOf(act rouse.Activation) rouse.Answer {
 // component runs one action of a composition and logs its activation.
 func (d *Door) component(ctx context.Context, by rouse.Invocation, invoker rouse.Invoker, f rouse.Ref, args []byte, log func(rouse.Line)) (rouse.Activation, error) {
 	e := rouse.Event{Data: args, Attributes: map[string]string{openwhisk.Transaction: cmp.Or(by.Event.Attributes[openwhisk.Transaction], by.ID)}}
-	in := rouse.Invocation{ID: d.NewID(), Function: f, Event: e, Cause: by.ID, Hops: by.Hops + 1}
+	in := rouse.Invocation{ID: ident.New(), Function: f, Event: e, Cause: by.ID, Hops: by.Hops + 1}
 	// It is the composition that asks, whoever asked for that.
 	ctx = rouse.WithPrincipal(ctx, rouse.Principal{Namespace: by.Function.Namespace})
 	act, err := invoker.Invoke(ctx, in)

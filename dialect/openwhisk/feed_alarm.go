@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // kindSchedule is the native kind of triggers that a clock fires.
@@ -420,7 +421,7 @@ func (d *Door) expiry(ctx context.Context, ns rouse.Namespace, name string, o oc
 		return in, false, err
 	}
 	args, err := json.Marshal(map[string]string{"lifecycleEvent": lifeExpire, "triggerName": "/_/" + name})
-	return rouse.Invocation{ID: d.NewID(), Function: a.f.Ref, Event: rouse.Event{Data: args}, Cause: by.ID, Hops: by.Hops + 1}, true, err
+	return rouse.Invocation{ID: ident.New(), Function: a.f.Ref, Event: rouse.Event{Data: args}, Cause: by.ID, Hops: by.Hops + 1}, true, err
 }
 
 // expire removes a trigger that has fired once.

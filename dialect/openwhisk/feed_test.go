@@ -100,7 +100,7 @@ func newPlatform(t testing.TB) *platform {
 	subjects, err := auth.NewSubjects(ctx, documents, tokens)
 	must(err)
 	logger := slog.New(slog.DiscardHandler)
-	p.Door = New(Config{NewID: invoke.NewID, URL: "https://rouse.example.com/"})
+	p.Door = New(Config{URL: "https://rouse.example.com/"})
 	handlers := p.Handlers()
 	handlers["probe"] = &p.probe
 	functions := registry.New(registry.Config{Meta: documents, Blobs: blobs, Cache: cache, Contracts: Contracts(), Handlers: handlers, Log: logger})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // foreign is the code of another's package, as it comes to the Door from inside.
@@ -149,7 +150,7 @@ func TestAnActivationThatIsTriedAgainIsNotThere(t *testing.T) {
 	defer p.stop()
 	const ns = rouse.DefaultNamespace
 	p.probes("one")
-	a := rouse.Activation{ID: p.NewID(), Function: rouse.Ref{Namespace: ns, Name: "one"}, Version: 1, Attempt: 1, Again: true, Started: time.Now(), Status: rouse.StatusThrottled,
+	a := rouse.Activation{ID: ident.New(), Function: rouse.Ref{Namespace: ns, Name: "one"}, Version: 1, Attempt: 1, Again: true, Started: time.Now(), Status: rouse.StatusThrottled,
 		Failure: &rouse.Failure{Type: "throttled", Message: "no instance got free in 1m0s"}}
 	there := func() (status int, list, count string, ended bool) {
 		t.Helper()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/contract/openwhisk"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // headerActivation tells of the activation that a request made.
@@ -102,7 +103,7 @@ func (d *Door) waitOf(r *http.Request) (time.Duration, error) {
 func (d *Door) invocation(c *call, a *action, args []byte) rouse.Invocation {
 	in := rouse.Invocation{ID: c.transaction, Function: a.f.Ref, Event: rouse.Event{Data: a.given(args)}}
 	if c.named {
-		in.ID, in.Event.Attributes = d.NewID(), map[string]string{openwhisk.Transaction: c.transaction}
+		in.ID, in.Event.Attributes = ident.New(), map[string]string{openwhisk.Transaction: c.transaction}
 	}
 	return in
 }

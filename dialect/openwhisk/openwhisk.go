@@ -34,7 +34,6 @@ const (
 type Config struct {
 	Log    *slog.Logger     // nil discards
 	Now    func() time.Time // nil is time.Now
-	NewID  func() string    // makes the ID of an activation; required
 	Wait   time.Duration    // how long a blocking invocation waits; 0 is 60 s
 	Build  string           // names the build to clients that ask
 	Memory int64            // bytes that an action may ask for; 0 is 4 GB

@@ -11,7 +11,7 @@ import (
 
 // The description names what there is, and all of it.
 func TestSwaggerIsWhatIsServed(t *testing.T) {
-	d := New(Config{NewID: func() string { return "id" }})
+	d := New(Config{})
 	var doc struct {
 		BasePath string
 		Paths    map[string]map[string]json.RawMessage

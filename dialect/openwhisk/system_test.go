@@ -96,7 +96,7 @@ func TestThePackagesAreInstalled(t *testing.T) {
 	if err := p.installAction(t.Context(), path{systemNamespace, "alarms", "more"}, more, old); err != nil {
 		t.Fatal(err)
 	}
-	d := New(Config{NewID: p.NewID, URL: p.URL})
+	d := New(Config{URL: p.URL})
 	d.Use(p.Services)
 	p.Door = d
 	if err := json.Unmarshal([]byte(ask("GET", "whisk.system/packages/alarms", nil)), &seen); err != nil || len(seen.Feeds) != 3 || len(seen.Actions) != 0 || seen.Version != "0.0.2" {
@@ -107,7 +107,7 @@ func TestThePackagesAreInstalled(t *testing.T) {
 	}
 	// Each way in by itself.
 	for _, path := range []string{"whisk.system/actions", "whisk.system/actions/alarms/", "whisk.system/actions/alarms/once"} {
-		d := New(Config{NewID: p.NewID})
+		d := New(Config{})
 		d.Use(p.Services)
 		p.Door = d
 		if said := ask("GET", path, nil); !strings.Contains(said, "Fire trigger once") {

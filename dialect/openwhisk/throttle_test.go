@@ -12,7 +12,7 @@ import (
 // Who has done too much in a minute is told when the next one begins.
 func TestTheNextMinuteIsTold(t *testing.T) {
 	at := time.Date(2026, 1, 1, 12, 0, 18, 500, time.UTC)
-	d := New(Config{NewID: func() string { return "id" }, Now: func() time.Time { return at }})
+	d := New(Config{Now: func() time.Time { return at }})
 	q := rouse.Quota{Invocations: 1, Fires: 1}
 	for what, count := range map[string]func() error{
 		"invocations": func() error { return d.throttle.minute("ns", q) }, "fires": func() error { return d.throttle.fire("ns", q) },

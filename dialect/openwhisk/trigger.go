@@ -11,6 +11,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // prefixTrigger is that of the function, and of the native rule, that hand what
@@ -284,7 +285,7 @@ func (d *Door) fireTrigger(c *call) error {
 	} else if why != "" && active { // an activation that is told would not be there
 		return refuse(http.StatusConflict, "The rules of trigger '%s' are paused (%s): enable one of them to go on.", name, why)
 	}
-	id, ctx := d.NewID(), c.r.Context()
+	id, ctx := ident.New(), c.r.Context()
 	if active {
 		ctx = event.WithActivation(ctx, handOver(ns, name).Name, id)
 	}
@@ -362,7 +363,7 @@ func (d *Door) runTrigger(ctx context.Context, f rouse.Function, in rouse.Invoca
 			lines[i].StatusCode, lines[i].Error = 1, refusalOf(err).text
 			continue
 		}
-		lines[i].Success, lines[i].Activation = true, d.NewID()
+		lines[i].Success, lines[i].Activation = true, ident.New()
 		ins = append(ins, rouse.Invocation{ID: lines[i].Activation, Function: a.f.Ref, Event: rouse.Event{Data: a.given(payload)}, Cause: in.ID, Hops: in.Hops + 1})
 	}
 	if last, ok, err := d.expiry(ctx, f.Namespace, name, happened[0], in); err != nil {

@@ -2,17 +2,14 @@ package inbox
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/internal/tuple"
 	"github.com/rouse-run/rouse/stream/journal"
 )
@@ -72,11 +69,7 @@ func prepare(m event.Emission, now time.Time) ([]fresh, error) {
 			return nil, rouse.Errorf(rouse.TooLarge, "emit", m.Trigger.String(), "the data of event %d has %d bytes, %d are the most", i, len(e.Data), MaxData)
 		}
 		if e.ID == "" {
-			u, err := uuid.NewV7()
-			if err != nil {
-				return nil, fmt.Errorf("make id: %w", err)
-			}
-			e.ID = hex.EncodeToString(u[:])
+			e.ID = ident.New()
 		}
 		if len(e.ID) > 512 {
 			return nil, rouse.Errorf(rouse.Invalid, "emit", m.Trigger.String(), "the id of event %d has %d bytes, 512 are the most", i, len(e.ID))

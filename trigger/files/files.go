@@ -29,6 +29,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/trigger"
 )
 
@@ -158,7 +159,7 @@ func (w *watcher) prepare(ctx context.Context) (fresh bool, err error) {
 		return false, err
 	}
 	if b == nil || json.Unmarshal(b, &st) != nil {
-		st.Index = trigger.NewID()
+		st.Index = ident.New()
 		if b, err = json.Marshal(st); err != nil {
 			return false, err
 		}

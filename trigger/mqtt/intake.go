@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/trigger"
 )
 
@@ -119,7 +120,7 @@ func (in *intake) store(batch []message) error {
 		if m.qos > 0 {
 			e.ID, noted = after.id(m), true
 		} else {
-			e.ID = trigger.NewID()
+			e.ID = ident.New()
 		}
 		es[i] = e
 	}
@@ -179,7 +180,7 @@ func (r *recent) id(m message) string {
 			}
 		}
 	}
-	id := trigger.NewID()
+	id := ident.New()
 	_, _ = hex.Decode(s.id[:], []byte(id)) // it was made of 16 bytes
 	*r = append(*r, s)
 	*r = (*r)[max(0, len(*r)-maxRecent):]

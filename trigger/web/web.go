@@ -14,6 +14,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/trigger"
 )
 
@@ -186,7 +187,7 @@ func (s *Source) event(w http.ResponseWriter, r *http.Request, c config, path st
 	if err != nil {
 		return e, err
 	}
-	id := trigger.NewID()
+	id := ident.New()
 	if c.ID != "" {
 		if key := r.Header.Get(c.ID); len(key) > 256 {
 			return e, rouse.Errorf(rouse.Invalid, "read request", c.ID, "it has %d bytes, 256 are the most", len(key))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/event"
+	"github.com/rouse-run/rouse/internal/ident"
 	"github.com/rouse-run/rouse/trigger"
 )
 
@@ -167,7 +168,7 @@ const maxID = 256
 // delivery returns the ID that a caller gave, or a new one.
 func delivery(r *http.Request, header string) (string, error) {
 	if header == "" {
-		return trigger.NewID(), nil
+		return ident.New(), nil
 	}
 	id := r.Header.Get(header)
 	if id == "" || len(id) > maxID {

@@ -5,7 +5,6 @@ package nativetest
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,9 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rouse-run/rouse"
+	"github.com/rouse-run/rouse/internal/ident"
 )
 
 // Token is the one that the platform takes.
@@ -255,7 +253,7 @@ func (p *Platform) Invoke(ctx context.Context, in rouse.Invocation) (rouse.Activ
 		return rouse.Activation{}, err
 	}
 	if in.ID == "" {
-		in.ID = NewID()
+		in.ID = ident.New()
 	}
 	if code == nil {
 		code = echo
@@ -287,18 +285,12 @@ func echo(_ context.Context, in rouse.Invocation, _ func(string)) rouse.Answer {
 	return rouse.Answer{Status: rouse.StatusAnswered, Result: in.Event.Data, ContentType: in.Event.ContentType}
 }
 
-// NewID returns a new Activation's ID.
-func NewID() string {
-	u := uuid.Must(uuid.NewV7())
-	return hex.EncodeToString(u[:])
-}
-
 // Accept implements rouse.Acceptor. It runs the invocations before it returns;
 // one that fails becomes a dead letter.
 func (p *Platform) Accept(ctx context.Context, ins []rouse.Invocation) ([]string, error) {
 	ids := make([]string, len(ins))
 	for i, in := range ins {
-		in.ID, in.Attempt = NewID(), 1
+		in.ID, in.Attempt = ident.New(), 1
 		a, err := p.Invoke(ctx, in)
 		if err != nil {
 			return nil, err
