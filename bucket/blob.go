@@ -25,8 +25,8 @@ import (
 // "deleting" from before that until it is done; who wants to count it then is
 // refused. It stays "deleted" for the grace time: who wants to count it then
 // has to look whether it is there. And who needs more than half of the grace
-// time from Blobs.Put to its transaction is refused as well, so that nobody
-// comes after that mark is forgotten.
+// time from the last byte that Blobs.Put read to its transaction is refused as
+// well, so that nobody comes after that mark is forgotten.
 const (
 	counted  = 'c' // referred to by count chunks of objects and uploads
 	idle     = 'p' // by none
@@ -96,7 +96,7 @@ var (
 type stored struct {
 	chunk
 	md5     []byte
-	at      time.Time // when Blobs.Put had returned
+	at      time.Time // when Blobs.Put had read all: before it looked whether they are there
 	found   blob      // the deleted state that the last transaction found
 	checked blob      // the one after which the blob was seen to be there
 }

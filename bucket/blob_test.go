@@ -62,6 +62,25 @@ func TestBytesThatAreDeletedAfterTheyWereStored(t *testing.T) {
 	b.whole("body", nil)
 }
 
+// However long a Put takes to return after it has found the blob, up to when no
+// mark of its deletion is left.
+func TestBytesThatWereDeletedLongAgoWhenAPutReturns(t *testing.T) {
+	b := open(t)
+	b.idle("body")
+	b.blobs.afterPut = func() {
+		b.blobs.afterPut = nil
+		b.sweep()
+		b.clock.add(2 * time.Hour)
+		b.sweep()
+	}
+	err := b.try("body")
+	if err == nil {
+		t.Error("it was acknowledged")
+	}
+	b.whole("body", err)
+	b.whole("body", b.try("body"))
+}
+
 func TestBytesThatAreStoredAgainWhileTheyAreDeleted(t *testing.T) {
 	b := open(t)
 	b.idle("body")

@@ -49,13 +49,13 @@ func invalid(op string, r rouse.Ref, key string, err error) error {
 }
 
 // write stores a body, and fails where it is not what its sender says.
-func (b *Buckets) write(ctx context.Context, body io.Reader, want []byte) (*stored, error) {
+func (b *Buckets) write(ctx context.Context, body *source, want []byte) (*stored, error) {
 	sum := md5.New()
 	d, size, err := b.blobs.Put(ctx, io.TeeReader(body, sum))
 	if err != nil {
 		return nil, err
 	}
-	s := &stored{md5: sum.Sum(nil), at: b.now()}
+	s := &stored{md5: sum.Sum(nil), at: body.last}
 	s.size = size
 	if s.digest, err = digestOf(d); err != nil {
 		return nil, rouse.Errorf(rouse.Internal, "store object", string(d), "%w", err)
@@ -70,7 +70,7 @@ func (b *Buckets) write(ctx context.Context, body io.Reader, want []byte) (*stor
 // store is write, with errors as its caller's caller wants them: those of the
 // body as they are.
 func (b *Buckets) store(ctx context.Context, op, on string, body io.Reader, want []byte) (*stored, error) {
-	r := &source{Reader: body}
+	r := &source{Reader: body, now: b.now}
 	s, err := b.write(ctx, r, want)
 	switch {
 	case err == nil:
@@ -84,14 +84,17 @@ func (b *Buckets) store(ctx context.Context, op, on string, body io.Reader, want
 	return nil, rouse.Errorf(rouse.Invalid, op, on, "%w", err)
 }
 
-// A source remembers why it could not be read.
+// A source remembers when it was read last, and why it could not be.
 type source struct {
 	io.Reader
-	err error
+	now  func() time.Time
+	last time.Time
+	err  error
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
+	s.last = s.now()
 	if err != nil && err != io.EOF {
 		s.err = err
 	}
