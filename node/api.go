@@ -76,7 +76,7 @@ var operations = []operation{
 // name has no character that a path could hide: the API reads the same one.
 func asked(r *http.Request) (operation, string, bool) {
 	parts := strings.SplitN(r.URL.EscapedPath(), "/", 6)
-	if len(parts) < 4 || parts[0] != "" || parts[1] != "v1" || rouse.CheckName(parts[3]) != nil {
+	if len(parts) < 4 || parts[0] != "" || parts[1] != "v1" || rouse.CheckName(parts[3]) != nil || len(parts) == 5 && parts[4] == "" {
 		return operation{}, "", false
 	}
 	op := strings.Join(parts[4:min(5, len(parts))], "")

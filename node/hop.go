@@ -12,8 +12,8 @@ import (
 )
 
 // A hopKey signs what led to a delivery to a webhook. Where that is a trigger or a
-// function of this server the circle has an end, and nobody else can say of an event how far
-// it has come.
+// function of this server the circle has an end, and nobody else can say of an event
+// how far it has come.
 type hopKey []byte
 
 // sign returns HOPS.ID.MAC.
@@ -31,8 +31,7 @@ func (k hopKey) mac(text string) []byte {
 // read returns what sign was given; false where the text is not from there.
 func (k hopKey) read(signed string) (c event.Cause, ok bool) {
 	cut := max(strings.LastIndexByte(signed, '.'), 0)
-	mac, err := hex.DecodeString(strings.TrimPrefix(signed[cut:], "."))
-	if err != nil || !hmac.Equal(mac, k.mac(signed[:cut])) {
+	if !hmac.Equal([]byte(strings.TrimPrefix(signed[cut:], ".")), []byte(hex.EncodeToString(k.mac(signed[:cut])))) {
 		return c, false
 	}
 	hops, id, _ := strings.Cut(signed[:cut], ".")
