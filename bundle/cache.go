@@ -69,8 +69,9 @@ func OpenCache(cfg CacheConfig) (*Cache, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	// Other users, those that functions run as, must be able to pass.
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	// Code is nobody's business but that of its sandboxes, which mount it. What is
+	// above may be open to others.
+	if err := errors.Join(os.MkdirAll(cfg.Dir, 0o700), os.Chmod(cfg.Dir, 0o700)); err != nil {
 		return nil, fmt.Errorf("open bundle cache: %w", err)
 	}
 	c := &Cache{cfg: cfg, entries: map[rouse.Digest]*list.Element{}, order: list.New()}

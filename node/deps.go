@@ -26,7 +26,7 @@ type deps struct {
 
 // openDeps opens the folder and removes what a killed server left half built.
 func openDeps(dir string, d *process.Driver) (*deps, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := private(dir); err != nil {
 		return nil, err
 	}
 	left, err := filepath.Glob(filepath.Join(dir, building+"*"))

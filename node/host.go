@@ -32,6 +32,14 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// private makes a folder, or the one that is there, nobody else's to look into.
+func private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
 // unfit is the error of a data folder that can't be made or written to.
 func unfit(dir string, err error) error {
 	return rouse.Errorf(rouse.Invalid, "start", dir, "%w; name a folder that this user can write to with --data", err)

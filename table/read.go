@@ -153,6 +153,9 @@ func (t *Tables) Scan(ctx context.Context, s data.Scan) (data.Page, error) {
 
 // walk makes a page of what start asks for.
 func (t *Tables) walk(ctx context.Context, ref rouse.Ref, op, index string, sel data.Select, start func(*walk) error) (data.Page, error) {
+	if sel.Limit < 0 {
+		return data.Page{}, rouse.Errorf(rouse.Invalid, op, ref.String(), "limit: it is %d; 0 is as many as go into a page", sel.Limit)
+	}
 	filter, err := cleanCond(sel.Filter, 0)
 	for _, p := range sel.Attributes {
 		if err == nil {

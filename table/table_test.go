@@ -400,6 +400,19 @@ func TestNumbersSort(t *testing.T) {
 	}
 }
 
+// A limit below 0 is refused: it is no way to ask for all.
+func TestALimitIsNotNegative(t *testing.T) {
+	ts, _, _ := open(t)
+	create(t, ts, data.Table{})
+	_, query := ts.Query(t.Context(), data.Query{Table: ref, Key: data.Text("p"), Select: data.Select{Limit: -1}})
+	_, scan := ts.Scan(t.Context(), data.Scan{Table: ref, Select: data.Select{Limit: -1}})
+	for _, err := range []error{query, scan} {
+		if rouse.KindOf(err) != rouse.Invalid || !strings.Contains(err.Error(), "limit: it is -1") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestScanSegmentsAreAll(t *testing.T) {
 	ts, _, _ := open(t)
 	create(t, ts, data.Table{Indexes: []data.Index{{Name: "x", Key: data.Attribute{Name: "g", Type: data.Number}, KeysOnly: true}}})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -422,5 +424,34 @@ func TestWhatRunsIsSeen(t *testing.T) {
 	}
 	if as, _, err := s.Activations(t.Context(), q); err != nil || len(as) != 1 {
 		t.Errorf("%+v %v", as, err)
+	}
+}
+
+// Whatever the folder is in which a server keeps its data: what is in it is
+// nobody else's to see.
+func TestTheDataAreOursAlone(t *testing.T) {
+	data := t.TempDir()
+	if err := os.Chmod(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s := start(t, data)
+		s.python("f", "def main(): return 1", wire.Options{})
+		s.call("f", nil)
+		all, err := os.ReadDir(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			if info, err := e.Info(); err != nil || info.Mode()&0o077 != 0 {
+				t.Errorf("%s: %v %v", e.Name(), info.Mode(), err)
+			}
+		}
+		s.stop()
+		for _, dir := range []string{"code", "deps"} { // as they were once
+			if err := os.Chmod(filepath.Join(data, dir), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -45,6 +45,9 @@ A status is one of: ` + strings.Join(rouse.Statuses(), ", ") + `.`,
 			if isID(name) {
 				return v.show(c.Context(), cl, name)
 			}
+			if v.wait != 0 {
+				return usage(c, "--wait is for one activation; give its id")
+			}
 			return v.list(c.Context(), cl, name)
 		},
 	}

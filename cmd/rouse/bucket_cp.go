@@ -42,7 +42,8 @@ func bucketCopy(a *app) *cobra.Command {
 		Short: "Copy files to a bucket, from one, or within it",
 		Long: `Copy a file to an object, an object to a file, or an object to another. - is
 standard input, or output. A TO that ends with / or : is a folder: the name stays.
-With -r FROM is a folder, or the beginning of keys, and all that is in it is copied.`,
+With -r FROM is a folder, or the beginning of keys, and all that is in it is copied;
+links are not followed.`,
 		Example: `  rouse bucket cp cat.jpg photos:2026/
   rouse bucket cp photos:2026/cat.jpg .
   rouse bucket cp -r site web:
@@ -172,11 +173,15 @@ func (v *copying) putFile(ctx context.Context, name, bucket, key string) error {
 }
 
 func (v *copying) putFolder(ctx context.Context, dir, bucket, prefix string) error {
-	var names []string
+	var names, skipped []string
 	total := int64(0)
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil || d.IsDir() {
 			return err
+		}
+		if !d.Type().IsRegular() {
+			skipped = append(skipped, name)
+			return nil
 		}
 		info, err := d.Info()
 		if err != nil {
@@ -187,6 +192,9 @@ func (v *copying) putFolder(ctx context.Context, dir, bucket, prefix string) err
 	})
 	if err != nil {
 		return err
+	}
+	for _, name := range skipped {
+		fmt.Fprintf(v.err, "%s is a link, or no plain file, and is not copied\n", name)
 	}
 	v.progress.expect("uploading", total)
 	g, ctx := errgroup.WithContext(ctx)

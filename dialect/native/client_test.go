@@ -368,7 +368,12 @@ func TestExplainWalksTheChain(t *testing.T) {
 	if _, err := w.SetRule(ctx, "first", event.Rule{On: event.On{Trigger: "red"}, To: event.Target{Function: "fails"}, Retry: retry}); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := w.Fire(ctx, "red", rouse.Event{Type: "pressed", Data: []byte(`{"n":1}`)})
+	for _, name := range []string{"", "A", "a-b", "ä", "type", "data"} {
+		if _, err := w.Fire(ctx, "red", rouse.Event{Attributes: map[string]string{"fine1": "x", name: "x"}}); rouse.KindOf(err) != rouse.Invalid || !strings.Contains(err.Error(), fmt.Sprintf("events[0].attributes has %q", name)) {
+			t.Errorf("an attribute %q: %v", name, err)
+		}
+	}
+	ids, err := w.Fire(ctx, "red", rouse.Event{Type: "pressed", Data: []byte(`{"n":1}`), Attributes: map[string]string{"fine1": "x"}})
 	if err != nil {
 		t.Fatal(err)
 	}

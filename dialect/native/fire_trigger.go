@@ -2,6 +2,8 @@ package native
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/rouse-run/rouse"
 	"github.com/rouse-run/rouse/dialect/native/wire"
@@ -10,6 +12,15 @@ import (
 
 // maxEvents bounds the events of one request.
 const maxEvents = 1000
+
+// known are the names that CloudEvents gives to what an event has of its own.
+var known = []string{"data", "datacontenttype", "id", "source", "specversion", "subject", "time", "type"}
+
+// isAttribute reports whether a name is that of an extension attribute of an event
+// (CloudEvents 1.0, section 3.1).
+func isAttribute(name string) bool {
+	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == "" && !slices.Contains(known, name)
+}
 
 func fireTrigger(s *server, c *call) error {
 	ref, err := c.ref()
@@ -28,6 +39,11 @@ func fireTrigger(s *server, c *call) error {
 	for i, w := range in.Events {
 		if es[i], err = w.Unwrap(); err != nil {
 			return err
+		}
+		for name := range es[i].Attributes {
+			if !isAttribute(name) {
+				return invalid("events[%d].attributes has %q; CloudEvents want names of the letters a to z and digits, and those that an event has of its own are beside attributes", i, name)
+			}
 		}
 		if es[i].ID == "" {
 			es[i].ID = ident.New()

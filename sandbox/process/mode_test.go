@@ -290,6 +290,8 @@ def main(event, context):
     if path == '/json': return {'query': event['query'], 'header': event['headers']['x-a'], 'body': event['body'], 'method': event['method']}
     if path == '/made': return {'status': 201, 'headers': {'X-B': 'c', 'Set-Cookie': ['a=1', 'b=2']}, 'body': 'made'}
     if path == '/binary': return {'status': 200, 'body': event['body'] + str(event['isBase64Encoded'])}
+    if path == '/coded': return {'status': 200, 'body': 'AP8A\n/w==\n', 'isBase64Encoded': True}
+    if path == '/miscoded': return {'status': 200, 'body': event['body'], 'isBase64Encoded': True}
     if path == '/lies': return {'status': 200, 'headers': {'content-length': '1'}, 'body': 'xyz'}
     if path == '/stream': return {'status': 200, 'headers': {'Content-Type': 'text/csv'}, 'body': (str(i) for i in range(3))}
 `}},
@@ -301,12 +303,20 @@ exports.main = (event, context) => {
   if (path === '/json') return { query: event.query, header: event.headers['x-a'], body: event.body, method: event.method }
   if (path === '/made') return { status: 201, headers: { 'X-B': 'c', 'Set-Cookie': ['a=1', 'b=2'] }, body: 'made' }
   if (path === '/binary') return { status: 200, body: event.body + (event.isBase64Encoded ? 'True' : 'False') }
+  if (path === '/coded') return { status: 200, body: 'AP8A\n/w==\n', isBase64Encoded: true }
+  if (path === '/miscoded') return { status: 200, body: event.body, isBase64Encoded: true }
   if (path === '/lies') return { status: 200, headers: { 'content-length': '1' }, body: 'xyz' }
   if (path === '/stream') return { status: 200, headers: { 'Content-Type': 'text/csv' }, body: [0, 1, 2].map(String)[Symbol.iterator]() }
 }`}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := boot(t, d, rouse.Function{Runtime: c.runtime, Handler: "main.main"}, c.files)
+			ask := func(path, body string) (rouse.Answer, *reply, error) {
+				r := &reply{}
+				a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Reply: r, Event: rouse.Event{Data: []byte(body),
+					HTTP: &rouse.Request{Method: "PUT", Path: path, Query: "a=1+2", Header: map[string][]string{"X-A": {"v"}}}}})
+				return a, r, err
+			}
 			for _, c := range []struct {
 				path, body, want, kind string
 				status                 int
@@ -317,16 +327,15 @@ exports.main = (event, context) => {
 				{"/made", "", "made", "text/plain; charset=utf-8", 201},
 				{"/binary", "\xff\xfe", "//4=True", "text/plain; charset=utf-8", 200},
 				{"/stream", "", "012", "text/csv", 200},
+				{"/coded", "", "\x00\xff\x00\xff", "", 200},
 				{"/lies", "", "xyz", "text/plain; charset=utf-8", 200},
 				{"/none", "", "null", "application/json", 200},
 			} {
-				r := &reply{}
-				a, err := h.Answer(t.Context(), rouse.Invocation{ID: "id", Reply: r, Event: rouse.Event{Data: []byte(c.body),
-					HTTP: &rouse.Request{Method: "PUT", Path: c.path, Query: "a=1+2", Header: map[string][]string{"X-A": {"v"}}}}})
+				a, r, err := ask(c.path, c.body)
 				if err != nil || a.Status != rouse.StatusAnswered || r.status != c.status || r.body.String() != c.want || a.Result != nil || a.Size != int64(len(c.want)) {
 					t.Errorf("%s: %v %+v %d %q", c.path, err, a, r.status, r.body.String())
 				}
-				if got := r.header["Content-Type"]; len(got) != 1 || got[0] != c.kind {
+				if got := r.header["Content-Type"]; strings.Join(got, ", ") != c.kind {
 					t.Errorf("%s: %v", c.path, r.header)
 				}
 				if c.path == "/made" && (len(r.header["Set-Cookie"]) != 2 || r.header["X-B"][0] != "c") {
@@ -337,6 +346,11 @@ exports.main = (event, context) => {
 				}
 				if c.path == "/stream" && r.writes != 3 {
 					t.Errorf("%d writes for three chunks", r.writes)
+				}
+			}
+			for _, body := range []string{"AP8A/w=", "AP8A/w==AP8A", "AP8A!", "äöü=", "_-8="} {
+				if a, r, err := ask("/miscoded", body); err != nil || a.Status != rouse.StatusFailed || !strings.Contains(a.Failure.Message, "not in base64") || r.status != 0 {
+					t.Errorf("%s is taken for base64: %v %+v %d", body, err, a, r.status)
 				}
 			}
 		})

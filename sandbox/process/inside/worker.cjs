@@ -214,7 +214,7 @@ class Worker {
     if (body && typeof body === 'object' && isStream(body)) return this.stream(sequence, status, headers, body)
     if (body === undefined || body === null) body = Buffer.alloc(0)
     else if (typeof body === 'string') {
-      if (result.isBase64Encoded) body = Buffer.from(body, 'base64')
+      if (result.isBase64Encoded) body = decoded(body)
       else {
         body = Buffer.from(body)
         fallback(headers, 'text/plain; charset=utf-8')
@@ -306,6 +306,14 @@ class Worker {
 const isPromise = v => v !== null && typeof v === 'object' && typeof v.then === 'function'
 const isStream = v => typeof v[Symbol.asyncIterator] === 'function' ||
   (typeof v[Symbol.iterator] === 'function' && typeof v.next === 'function')
+
+// decoded is a body that came in base64, of one line or several.
+function decoded (body) {
+  const written = body.replace(/\s/g, '')
+  const raw = Buffer.from(written, 'base64')
+  if (raw.toString('base64') === written) return raw
+  throw new TypeError('isBase64Encoded is set, and the body is not in base64')
+}
 
 function fallback (headers, type) {
   if (!Object.keys(headers).some(k => k.toLowerCase() === 'content-type')) headers['Content-Type'] = type

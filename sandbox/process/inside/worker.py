@@ -187,6 +187,19 @@ def encode(value, limit):
     return out
 
 
+def decoded(body):
+    """Decodes a body in base64, of one line or several."""
+    import base64
+    written = ''.join(body.split())
+    try:
+        raw = base64.b64decode(written)
+        if base64.b64encode(raw).decode('ascii') == written:
+            return raw
+    except (TypeError, ValueError):
+        pass
+    raise ValueError('isBase64Encoded is set, and the body is not in base64')
+
+
 class Worker(object):
     """Answers events with a handler that the contract's shim made."""
 
@@ -241,8 +254,7 @@ class Worker(object):
             body = b''
         elif isinstance(body, text):
             if result.get('isBase64Encoded'):
-                import base64
-                body = base64.b64decode(body)
+                body = decoded(body)
             else:
                 body = body.encode('utf-8')
                 self.default(headers, 'text/plain; charset=utf-8')
