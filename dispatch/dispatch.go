@@ -337,9 +337,6 @@ func (d *Dispatcher) drive(ctx context.Context, l *lane) {
 	}
 	running.Wait()
 	d.leave(l)
-	if l.ended() {
-		d.Serve(l.queue)
-	}
 }
 
 // receiving returns a context in which a lane receives, until it is reset.
@@ -353,11 +350,14 @@ func (d *Dispatcher) receiving(ctx context.Context, l *lane) (context.Context, c
 	return ctx, stop
 }
 
-// leave takes a lane out of service.
+// leave takes a lane out of service; one that was reset is followed by another.
 func (d *Dispatcher) leave(l *lane) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	delete(d.lanes, l.queue)
+	d.mu.Unlock()
+	if l.ended() {
+		d.Serve(l.queue)
+	}
 }
 
 // receive takes up to n messages, and waits the lane's window for a first batch

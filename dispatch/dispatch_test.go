@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -174,6 +175,36 @@ func TestAPausedLane(t *testing.T) {
 	}
 	d.Serve("q:a")
 	<-handled
+}
+
+// A lane that is reset just as it finds that it is paused is served.
+func TestALaneThatIsResumedAsItStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *Dispatcher
+		paused := true
+		handled := make(chan struct{}, 1)
+		d = serve(t, Lane{Parallel: 1}, func([]rouse.Lease) []Outcome {
+			handled <- struct{}{}
+			return []Outcome{{}}
+		}, func(c *Config) {
+			next := c.Lane
+			c.Poll = time.Hour
+			c.Lane = func(ctx context.Context, q string) Lane {
+				if !paused {
+					return next(ctx, q)
+				}
+				paused = false
+				d.Reset(q)
+				return Lane{}
+			}
+		})
+		synctest.Wait()
+		began := time.Now()
+		d.send(t, 0, 1)
+		if <-handled; time.Since(began) > time.Second {
+			t.Errorf("it waited %v", time.Since(began))
+		}
+	})
 }
 
 // A counting queue notes how many ask it at once.
