@@ -222,6 +222,31 @@ func testHello(t *testing.T, d *process.Driver) {
 	}
 }
 
+// What a child makes lies together, not in gaps between what it shares: each page
+// that it writes to is one more of its own.
+func TestPythonObjectsOfAChildLieTogether(t *testing.T) {
+	each(t, func(t *testing.T, d *process.Driver) {
+		for _, rt := range d.Runtimes() {
+			if rt.Family != "python" || rt.Name == "python2.7" {
+				continue
+			}
+			t.Run(rt.Name, func(t *testing.T) {
+				h := boot(t, d, rouse.Function{Runtime: rt.Name, Handler: "main.main"}, map[string]string{"main.py": `
+import sys
+
+def main(event, context):
+    pages = set()
+    for size in range(64, 513, 16):
+        things = [bytes(size - sys.getsizeof(b'')) for _ in range(12)]
+        pages.update(id(thing) >> 12 for thing in things)
+    return len(pages) if len(pages) > 48 else 'together'
+`})
+				h.expect(t, nil, `"together"`)
+			})
+		}
+	})
+}
+
 // What a zygote has made its children share: none of them counts references to it.
 func TestPythonCountsNoReferencesToWhatIsShared(t *testing.T) {
 	each(t, func(t *testing.T, d *process.Driver) {

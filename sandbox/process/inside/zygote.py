@@ -188,6 +188,33 @@ def immortalize():
                 found += (thing.co_consts, thing.co_names, thing.co_name, thing.co_qualname, thing.co_filename)
 
 
+def fill_gaps():
+    """Takes what is free between the small objects that there are: a child that
+    filled these gaps with its own would copy a page for a few of them. Returns
+    what is to be kept."""
+    header, most = 48, 1 << 18  # of a pool, and bytes of one size
+    pool = 1 << 14 if sys.version_info >= (3, 10) else 1 << 12  # obmalloc.c
+    empty = sys.getsizeof(b'')
+    kept = []
+    for size in range(empty + 16 & ~15, 513, 16):
+        # They go into pools of objects of their size; where as many as one has
+        # room for lie in a row, that was a new one.
+        wanted = (pool - header) // size
+        gaps, row = [], [None] * wanted
+        n = last = 0
+        while n < wanted and len(gaps) * size < most:
+            thing = bytes(size - empty)
+            if id(thing) != last + size:
+                gaps += row[:n]
+                n = 0
+            row[n] = thing
+            last = id(thing)
+            n += 1
+        if n == wanted:  # else there are no pools
+            kept.append(gaps)
+    return kept
+
+
 def collapse():
     """Moves memory to huge pages where the kernel has them (madvise(2), since
     6.1): a fork copies the table of pages entry by entry, and the child's end
@@ -231,6 +258,7 @@ def main():
         worker.warm_up(setup['shims'])
     gc.collect()
     immortalize()
+    kept = fill_gaps()  # noqa: F841
     gc.freeze()
     collapse()
     control.send(json.dumps({'up': os.getpid()}).encode())
