@@ -13,13 +13,13 @@ import (
 // maxEvents bounds the events of one request.
 const maxEvents = 1000
 
-// known are the names that CloudEvents gives to what an event has of its own.
-var known = []string{"data", "datacontenttype", "id", "source", "specversion", "subject", "time", "type"}
+// reserved are the names that CloudEvents gives to what an event has of its own.
+var reserved = []string{"data", "datacontenttype", "id", "source", "specversion", "subject", "time", "type"}
 
 // isAttribute reports whether a name is that of an extension attribute of an event
 // (CloudEvents 1.0, section 3.1).
 func isAttribute(name string) bool {
-	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == "" && !slices.Contains(known, name)
+	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == "" && !slices.Contains(reserved, name)
 }
 
 func fireTrigger(s *server, c *call) error {
