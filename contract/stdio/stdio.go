@@ -57,11 +57,12 @@ func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answe
 	code, err := i.sandbox.Run(ctx, rouse.Input{Body: &out.in, Env: out.env}, out)
 	out.close()
 	a := rouse.Answer{Size: out.size}
+	fine := code == 0 && err == nil
 	switch {
 	case out.err != nil:
 		a.Status, a.Failure = rouse.StatusFailed, out.failure()
 		return a, nil
-	case ctx.Err() != nil:
+	case !fine && ctx.Err() != nil:
 		return rouse.Answer{}, ctx.Err()
 	case err != nil:
 		return rouse.Answer{}, err

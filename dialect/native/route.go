@@ -14,12 +14,13 @@ import (
 // A routed call is an HTTP request to a function, and the Reply to it.
 type routed struct {
 	*call
-	id    string // the Activation's
-	known bool   // the caller showed the platform's token
-	led   bool   // a route leads here, and sets its headers
-	began bool   // the header went out
-	whole bool   // nothing is to be flushed before the end
-	ended int    // the status sent
+	event rouse.Request // the invocation's
+	id    string        // the Activation's
+	known bool          // the caller showed the platform's token
+	led   bool          // a route leads here, and sets its headers
+	began bool          // the header went out
+	whole bool          // nothing is to be flushed before the end
+	ended int           // the status sent
 }
 
 // route hands an HTTP request to a function as it is. It is on the hot path.
@@ -87,9 +88,10 @@ func (c *routed) read(s *server, in *rouse.Invocation, path string) (err error) 
 	c.id = ident.New()
 	in.ID = c.id
 	in.Event.ContentType = c.r.Header.Get("Content-Type")
-	in.Event.HTTP = &rouse.Request{
+	c.event = rouse.Request{
 		Method: c.r.Method, Path: path, Query: c.r.URL.RawQuery, Header: c.requestHeader(), Remote: c.r.RemoteAddr,
 	}
+	in.Event.HTTP = &c.event
 	in.Reply = c
 	return nil
 }
@@ -114,10 +116,12 @@ func (c *routed) permit(s *server, in *rouse.Invocation) error {
 	if rouse.KindOf(err) == rouse.NotFound || (err == nil && !f.Public) {
 		return denied
 	}
-	if _, no := strconv.Atoi(in.Qualifier); no == nil && err == nil && !c.led {
-		newest, err := s.Registry.Function(c.r.Context(), in.Function, "")
-		if err != nil || newest.Version != f.Version {
-			return denied
+	if in.Qualifier != "" && err == nil && !c.led { // only then: an error of Atoi costs memory
+		if _, no := strconv.Atoi(in.Qualifier); no == nil {
+			newest, err := s.Registry.Function(c.r.Context(), in.Function, "")
+			if err != nil || newest.Version != f.Version {
+				return denied
+			}
 		}
 	}
 	// An alias may pick another version the next time, and that one may not be
