@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -65,12 +66,7 @@ func (g *Registry) deployHandled(ctx context.Context, f rouse.Function) (rouse.F
 	if err := d.checkRequest(); err != nil {
 		return rouse.Function{}, err
 	}
-	err := retry(ctx, func() error { return d.apply(ctx) })
-	if err != nil {
-		return rouse.Function{}, err
-	}
-	g.known.forget(f.Ref)
-	return d.f, nil
+	return d.publish(ctx)
 }
 
 // about says which function an Error of a package below is about.
@@ -102,6 +98,7 @@ type deploy struct {
 	deps     string // folder of its dependencies; "" is none
 	driver   rouse.Driver
 	runtime  rouse.Runtime
+	document []byte // of the version, as it is stored
 	progress func(string)
 }
 
@@ -206,11 +203,22 @@ func (d *deploy) store(ctx context.Context, spool *bundle.Spool) (rouse.Function
 	} else if digest != d.f.Code {
 		return rouse.Function{}, fmt.Errorf("deploy %s: the blob store says %s to code %s", d.f.Ref, digest, d.f.Code)
 	}
-	err = retry(ctx, func() error { return d.apply(ctx) })
-	if err != nil {
+	return d.publish(ctx)
+}
+
+// publish makes d.f the next version, and known: its first call is mostly the next
+// that is asked of it.
+func (d *deploy) publish(ctx context.Context) (rouse.Function, error) {
+	mark := d.known.mark()
+	if err := retry(ctx, func() error { return d.apply(ctx) }); err != nil {
+		d.known.forget(d.f.Ref) // it may be stored nevertheless
 		return rouse.Function{}, err
 	}
-	d.known.forget(d.f.Ref)
+	var stored rouse.Function // as it would be read, and nobody else's
+	if err := json.Unmarshal(d.document, &stored); err != nil {
+		return rouse.Function{}, fmt.Errorf("read %s: %w", d.f.Ref, err)
+	}
+	d.known.replace(stored, mark)
 	return d.f, nil
 }
 
@@ -227,6 +235,7 @@ func (d *deploy) apply(ctx context.Context) error {
 		change(kindHead, d.f.Ref, revision, d.f),
 		change(kindVersion, versionRef(d.f.Ref, d.f.Version), 0, d.f),
 	}
+	d.document = changes[0].Data
 	if d.f.Code != "" {
 		var c code
 		used, err := d.get(ctx, kindCode, codeRef(d.f.Code), &c)

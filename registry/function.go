@@ -63,7 +63,13 @@ func (g *Registry) load(ctx context.Context, kind string, doc, r rouse.Ref, qual
 	case revision == 0:
 		return f, g.missing(ctx, r, "version "+qualifier)
 	}
-	g.known.learn(r, mark, func(e *entry) { e.versions[qualifier] = f })
+	g.known.learn(r, mark, func(e *entry) {
+		if qualifier == "" {
+			e.newest(f)
+			return
+		}
+		e.versions[qualifier] = f
+	})
 	return f, nil
 }
 

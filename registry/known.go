@@ -2,6 +2,7 @@ package registry
 
 import (
 	"container/list"
+	"strconv"
 	"sync"
 
 	"github.com/rouse-run/rouse"
@@ -72,14 +73,9 @@ func (k *known) learn(r rouse.Ref, mark uint64, f func(*entry)) {
 	}
 	e := k.entry(r)
 	if e == nil {
-		e = &entry{ref: r, versions: map[string]rouse.Function{}, aliases: map[string]rouse.Alias{}}
-		k.byRef[r] = k.order.PushFront(e)
-		if k.order.Len() > maxKnown {
-			old := k.order.Remove(k.order.Back()).(*entry)
-			delete(k.byRef, old.ref)
-		}
+		e = k.add(r)
 	}
-	if len(e.versions) >= maxParts {
+	if len(e.versions) > maxParts-2 { // the newest is two of them
 		clear(e.versions)
 	}
 	if len(e.aliases) >= maxParts {
@@ -88,10 +84,49 @@ func (k *known) learn(r rouse.Ref, mark uint64, f func(*entry)) {
 	f(e)
 }
 
-// forget is called after a change of r was stored.
+// add makes an entry. The caller holds mu.
+func (k *known) add(r rouse.Ref) *entry {
+	e := &entry{ref: r, versions: map[string]rouse.Function{}, aliases: map[string]rouse.Alias{}}
+	k.byRef[r] = k.order.PushFront(e)
+	if k.order.Len() > maxKnown {
+		old := k.order.Remove(k.order.Back()).(*entry)
+		delete(k.byRef, old.ref)
+	}
+	return e
+}
+
+// mark is what learn and replace want to know when a change or a reading began.
+func (k *known) mark() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.change
+}
+
+// replace is called after f's change was stored as the newest of what is known of
+// it: who calls next need not read it. Where another change came to an end since
+// mark, nobody knows which of the two is the later one, and it is to be read.
+func (k *known) replace(f rouse.Function, mark uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	alone := k.change == mark
+	k.drop(f.Ref)
+	if alone {
+		k.add(f.Ref).newest(f)
+	}
+}
+
+// newest makes f what is known as the newest version.
+func (e *entry) newest(f rouse.Function) { e.versions[""], e.versions[strconv.Itoa(f.Version)] = f, f }
+
+// forget is called after a change of r was stored, or may have been.
 func (k *known) forget(r rouse.Ref) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.drop(r)
+}
+
+// drop forgets r. The caller holds mu.
+func (k *known) drop(r rouse.Ref) {
 	k.change++
 	if el := k.byRef[r]; el != nil {
 		k.order.Remove(el)

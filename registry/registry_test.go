@@ -357,6 +357,9 @@ func TestConcurrentDeploysAllSucceed(t *testing.T) {
 			if _, err := p.Function(t.Context(), hello, fmt.Sprint(f.Version)); err != nil {
 				t.Error(err)
 			}
+			if newest, err := p.Function(t.Context(), hello, ""); err != nil || newest.Version < f.Version {
+				t.Errorf("after version %d the newest is %d: %v", f.Version, newest.Version, err)
+			}
 		})
 	}
 	wg.Wait()
