@@ -2,6 +2,7 @@ package stdio
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rouse-run/rouse"
@@ -17,25 +18,55 @@ func (r *told) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// An output whose timer still runs for an earlier run waits once more for its own.
 func TestATimerOfAnEarlierRunDoesNotEndThePatienceOfALaterOne(t *testing.T) {
-	r := &told{}
-	o := &output{event: rouse.Invocation{Reply: r}, limit: 100, timer: time.AfterFunc(time.Hour, func() {})}
-	defer o.timer.Stop()
-	o.held.WriteString("answer")
-	o.due = time.Now().Add(time.Hour)
-	o.look()
-	if r.starts != 0 || !o.looking {
-		t.Errorf("%d starts before the time; looks again: %v", r.starts, o.looking)
-	}
-	o.due = time.Now().Add(-time.Second)
-	o.look()
-	if r.starts != 1 || r.bytes != len("answer") {
-		t.Errorf("%d starts and %d bytes after the time", r.starts, r.bytes)
-	}
-	o.started = false
-	o.close()
-	o.look()
-	if r.starts != 1 || o.looking {
-		t.Error("the answer of a run that has ended was begun")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const patience = 5 * time.Millisecond
+		r := &told{}
+		o := &output{plain: map[string][]string{}, patience: patience, limit: 100}
+		begin := func() {
+			o.event = rouse.Invocation{Reply: r}
+			if _, err := o.Write([]byte("answer")); err != nil {
+				t.Error(err)
+			}
+		}
+		after := func(d time.Duration, starts int) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if r.starts != starts {
+				t.Errorf("%d answers were begun, not %d", r.starts, starts)
+			}
+		}
+		begin() // and end at once
+		o.close()
+		o.reset()
+		after(patience-1, 0)
+		begin() // the other's timer calls at once
+		after(1, 0)
+		after(patience-1, 0)
+		after(1, 1)
+		o.close()
+		o.reset()
+		begin() // after no other: its own patience is enough
+		after(patience-1, 1)
+		after(1, 2)
+		o.reset()
+		begin()
+		o.close()
+		after(3*patience, 2) // it has ended
+		o.reset()
+		o.patience = time.Hour
+		begin()
+		o.close()
+		o.reset()
+		o.patience = patience
+		begin() // it does not wait as long as another would have
+		after(patience, 3)
+		if r.bytes != 3*len("answer") {
+			t.Errorf("%d bytes", r.bytes)
+		}
+	})
 }

@@ -25,9 +25,10 @@ import (
 // them. Output that begins with a line "Status: 404" sets status and headers
 // likewise: header lines, an empty line, the body.
 type Contract struct {
-	// Patience is how long what a program writes is held: an answer that is complete
-	// by then goes out as a whole, with its length, and nothing goes out of a program
-	// that failed. One that takes longer is passed on as it comes. 0 is 5 ms.
+	// Patience is how long what a program writes is held at least, and half of how
+	// long at most: an answer that is complete by then goes out as a whole, with its
+	// length, and nothing goes out of a program that failed. One that takes longer is
+	// passed on as it comes. 0 is 5 ms.
 	Patience time.Duration
 }
 
@@ -113,34 +114,37 @@ type output struct {
 	plain    map[string][]string // the header of an answer that brings none
 
 	mu      sync.Mutex
-	held    bytes.Buffer // guarded by mu; what did not go to the Reply
-	due     time.Time    // guarded by mu; when patience ends, where the first bytes for a Reply have come
-	timer   *time.Timer  // guarded by mu; calls look, where looking
-	looking bool         // guarded by mu
-	looks   time.Time    // guarded by mu; when look is called
-	started bool         // guarded by mu; the Reply has begun
-	closed  bool         // guarded by mu; the program has ended
-	size    int64        // guarded by mu until closed
-	err     error        // guarded by mu until closed
+	held    bytes.Buffer  // guarded by mu; what did not go to the Reply
+	timer   *time.Timer   // guarded by mu; calls look, where looking
+	looking bool          // guarded by mu
+	waits   time.Duration // guarded by mu; from when the timer was set until it calls
+	due     bool          // guarded by mu; the patience that ends then is this run's
+	started bool          // guarded by mu; the Reply has begun
+	closed  bool          // guarded by mu; the program has ended
+	size    int64         // guarded by mu until closed
+	err     error         // guarded by mu until closed
 }
 
 var outputs = sync.Pool{New: func() any {
-	o := &output{}
+	o := &output{plain: make(map[string][]string, 2)}
 	o.env = func() map[string]string { return environment(o.event) }
 	return o
 }}
 
-// recycle readies o for another run, unless it grew large.
+// recycle keeps o for another run, unless it grew large.
 func (o *output) recycle() {
-	if o.held.Cap() > most {
-		return
+	if o.held.Cap() <= most {
+		o.reset()
+		outputs.Put(o)
 	}
+}
+
+func (o *output) reset() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.in.Reset(nil)
 	o.held.Reset()
-	o.event, o.due, o.started, o.closed, o.size, o.err = rouse.Invocation{}, time.Time{}, false, false, 0, nil
-	o.mu.Unlock()
-	outputs.Put(o)
+	o.event, o.due, o.started, o.closed, o.size, o.err = rouse.Invocation{}, false, false, false, 0, nil
 }
 
 // Write implements io.Writer.
@@ -156,9 +160,8 @@ func (o *output) Write(b []byte) (int, error) {
 		case o.event.Reply == nil:
 		case o.started || o.held.Len() > most:
 			o.pass()
-		case o.due.IsZero():
-			o.due = time.Now().Add(o.patience)
-			o.lookAfter(o.patience)
+		case !o.looking || o.waits > o.patience:
+			o.wait()
 		}
 	}
 	if o.err != nil { // ends the program: nobody takes its answer any more
@@ -168,30 +171,27 @@ func (o *output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lookAfter has look called after d, when o is due, unless it will be by then
-// anyway: to stop a timer with each short run and start it with the next would
-// cost more than to let it call for nothing. The caller holds mu.
-func (o *output) lookAfter(d time.Duration) {
-	switch {
-	case o.looking && !o.looks.After(o.due):
-		return
-	case o.timer == nil:
-		o.timer = time.AfterFunc(d, o.look)
-	default:
-		o.timer.Reset(d)
+// wait has look called when patience ends. The caller holds mu.
+func (o *output) wait() {
+	if o.timer == nil {
+		o.timer = time.AfterFunc(o.patience, o.look)
+	} else {
+		o.timer.Reset(o.patience)
 	}
-	o.looking, o.looks = true, o.due
+	o.looking, o.waits, o.due = true, o.patience, true
 }
 
-// look sees whether patience has ended, maybe that of a later run.
+// look sees whether patience has ended. To stop a timer with each short run and to
+// start it with the next would cost more than to let it call for nothing: it may be
+// an earlier run's, and this one's begins only now.
 func (o *output) look() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.looking = false
-	switch left := time.Until(o.due); {
-	case o.due.IsZero() || o.closed || o.started || o.err != nil:
-	case left > 0:
-		o.lookAfter(left)
+	switch {
+	case o.held.Len() == 0 || o.event.Reply == nil || o.closed || o.started || o.err != nil:
+	case !o.due:
+		o.wait()
 	default:
 		o.pass()
 	}
@@ -219,11 +219,8 @@ func (o *output) pass() {
 func (o *output) begin(h head, body []byte, complete bool) {
 	o.started = true
 	if h.header == nil {
-		if o.plain == nil {
-			o.plain = make(map[string][]string, 2)
-		}
-		clear(o.plain)
 		h.header = o.plain
+		delete(h.header, "Content-Type")
 	}
 	values := make([]string, 2)
 	if h.header["Content-Type"] == nil {
