@@ -38,6 +38,10 @@ func (r *runContext) Err() error {
 	return r.Context.Err()
 }
 
+// Value implements context.Context: code has no use for what its caller's context
+// carries, and the way to the end of that is long.
+func (r *runContext) Value(any) any { return nil }
+
 // Done implements context.Context.
 func (r *runContext) Done() <-chan struct{} {
 	r.mu.Lock()

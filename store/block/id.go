@@ -16,8 +16,8 @@ func parseID(s string) (id, bool) {
 		return d, false
 	}
 	for i := range d {
-		h, l := nibble(s[2*i]), nibble(s[2*i+1])
-		if h > 15 || l > 15 {
+		h, l := values[s[2*i]], values[s[2*i+1]]
+		if h|l > 15 {
 			return d, false
 		}
 		d[i] = h<<4 | l
@@ -25,15 +25,17 @@ func parseID(s string) (id, bool) {
 	return d, true
 }
 
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// values of hex digits; 16 is none. A table, for what differs from digit to digit is
+// no branch that a processor could foresee.
+var values = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 16
 	}
-	return 16
-}
+	for v, c := range []byte("0123456789abcdef") {
+		t[c] = byte(v)
+	}
+	return t
+}()
 
 func (d id) String() string { return hex.EncodeToString(d[:]) }
 
