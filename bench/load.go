@@ -24,6 +24,7 @@ type call struct {
 	want    string // the whole body that is to come; "" is any
 	server  int    // pid of who answers
 	ring    []call // in its place, where there are any: one after the other, and again
+	awake   bool   // a crowd's client does not sleep until an answer comes, but asks again and again
 }
 
 // post makes a call; token may be "".
@@ -151,8 +152,12 @@ func (c call) load(ctx context.Context, connections int, more func(done int) boo
 			return 0, 0, err
 		}
 	}
+	patience := 100 // milliseconds, after which ctx is looked at
+	if c.awake {
+		patience = 0
+	}
 	began := time.Now()
-	err = drive(ctx, poll, lines, more)
+	err = drive(ctx, poll, lines, patience, more)
 	took = time.Since(began)
 	for _, l := range lines {
 		calls += l.done
@@ -173,7 +178,7 @@ func raw(call uintptr, fd int, buffer unsafe.Pointer, size, patience int) (int, 
 
 // drive makes the calls of load. Each line is asked again as soon as it has
 // answered.
-func drive(ctx context.Context, poll int, lines []*line, more func(done int) bool) error {
+func drive(ctx context.Context, poll int, lines []*line, patience int, more func(done int) bool) error {
 	open := 0 // answers that are to come
 	for _, l := range lines {
 		if !more(l.done) {
@@ -184,7 +189,6 @@ func drive(ctx context.Context, poll int, lines []*line, more func(done int) boo
 		}
 		open++
 	}
-	const patience = 100 // milliseconds, after which ctx is looked at
 	events := make([]unix.EpollEvent, len(lines))
 	for open > 0 {
 		n, err := raw(unix.SYS_EPOLL_PWAIT, poll, unsafe.Pointer(&events[0]), len(events), patience)
