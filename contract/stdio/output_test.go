@@ -70,3 +70,27 @@ func TestATimerOfAnEarlierRunDoesNotEndThePatienceOfALaterOne(t *testing.T) {
 		}
 	})
 }
+
+// A head that comes in pieces goes out as soon as the last of them has waited.
+func TestAHeadThatComesInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const patience = 5 * time.Millisecond
+		r := &told{}
+		o := &output{plain: map[string][]string{}, patience: patience, limit: 100, event: rouse.Invocation{Reply: r}}
+		for i, piece := range []string{"Status: 404\nX-Color: red\n", "\nnot here"} {
+			if _, err := o.Write([]byte(piece)); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(patience)
+			synctest.Wait()
+			o.mu.Lock()
+			if r.starts != i {
+				t.Errorf("%d answers were begun after %q", r.starts, piece)
+			}
+			o.mu.Unlock()
+		}
+		if r.bytes != len("not here") {
+			t.Errorf("%d bytes", r.bytes)
+		}
+	})
+}
