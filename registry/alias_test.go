@@ -396,7 +396,7 @@ func TestKnownIsBounded(t *testing.T) {
 	for i := range maxKnown + 10 {
 		r := rouse.Ref{Name: fmt.Sprint(i)}
 		_, _, mark := k.version(r, "")
-		k.learn(r, mark, func(e *entry) { e.versions[""] = rouse.Function{Ref: r} })
+		k.learn(r, mark, func(e *entry) { e.newest(rouse.Function{Ref: r}) })
 	}
 	if len(k.byRef) != maxKnown || k.order.Len() != maxKnown {
 		t.Errorf("%d known, %d in order", len(k.byRef), k.order.Len())
@@ -404,7 +404,7 @@ func TestKnownIsBounded(t *testing.T) {
 	r := rouse.Ref{Name: "many"}
 	for i := range 100 {
 		_, _, mark := k.version(r, "")
-		k.learn(r, mark, func(e *entry) { e.versions[fmt.Sprint(i)] = rouse.Function{} })
+		k.learn(r, mark, func(e *entry) { e.versions[fmt.Sprint(i)] = &rouse.Function{} })
 	}
 	if n := len(k.entry(r).versions); n > maxParts {
 		t.Errorf("%d versions", n)

@@ -28,7 +28,7 @@ type known struct {
 // still exist.
 type entry struct {
 	ref      rouse.Ref
-	versions map[string]rouse.Function // by qualifier, "" for the newest
+	versions map[string]*rouse.Function // by qualifier, "" for the newest; never changed
 	aliases  map[string]rouse.Alias
 }
 
@@ -39,9 +39,11 @@ func (k *known) version(r rouse.Ref, qualifier string) (f rouse.Function, ok boo
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.entry(r); e != nil {
-		f, ok = e.versions[qualifier]
+		if v := e.versions[qualifier]; v != nil {
+			return *v, true, k.change
+		}
 	}
-	return f, ok, k.change
+	return f, false, k.change
 }
 
 func (k *known) alias(r rouse.Ref, name string) (a rouse.Alias, ok bool, mark uint64) {
@@ -86,7 +88,7 @@ func (k *known) learn(r rouse.Ref, mark uint64, f func(*entry)) {
 
 // add makes an entry. The caller holds mu.
 func (k *known) add(r rouse.Ref) *entry {
-	e := &entry{ref: r, versions: map[string]rouse.Function{}, aliases: map[string]rouse.Alias{}}
+	e := &entry{ref: r, versions: map[string]*rouse.Function{}, aliases: map[string]rouse.Alias{}}
 	k.byRef[r] = k.order.PushFront(e)
 	if k.order.Len() > maxKnown {
 		old := k.order.Remove(k.order.Back()).(*entry)
@@ -116,7 +118,9 @@ func (k *known) replace(f rouse.Function, mark uint64) {
 }
 
 // newest makes f what is known as the newest version.
-func (e *entry) newest(f rouse.Function) { e.versions[""], e.versions[strconv.Itoa(f.Version)] = f, f }
+func (e *entry) newest(f rouse.Function) {
+	e.versions[""], e.versions[strconv.Itoa(f.Version)] = &f, &f
+}
 
 // forget is called after a change of r was stored, or may have been.
 func (k *known) forget(r rouse.Ref) {

@@ -58,7 +58,7 @@ func (i *instance) Answer(ctx context.Context, in rouse.Invocation) (rouse.Answe
 	code, err := i.sandbox.Run(ctx, rouse.Input{Body: &out.in, Env: out.env}, out)
 	out.close()
 	a := rouse.Answer{Size: out.size}
-	fine := code == 0 && err == nil
+	fine := code == 0 && err == nil // what came to its end in time was not ended by the context
 	switch {
 	case out.err != nil:
 		a.Status, a.Failure = rouse.StatusFailed, out.failure()
