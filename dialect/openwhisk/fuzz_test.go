@@ -243,11 +243,11 @@ func FuzzSwaggerImport(f *testing.F) {
 		if w.Code == http.StatusInternalServerError {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
-		all, err := p.apis.all(t.Context(), rouse.DefaultNamespace)
-		if err != nil || len(all) == 0 {
-			t.Fatalf("%v %v", all, err)
+		apis, err := p.apis.whole(t.Context(), rouse.DefaultNamespace)
+		if err != nil || len(apis.all) == 0 {
+			t.Fatalf("%v %v", apis, err)
 		}
-		for base := range all {
+		for base := range apis.all {
 			if status, said := ask(t, http.MethodDelete, "deleteApi", "basepath="+url.QueryEscape(base), nil); status != http.StatusNoContent {
 				t.Fatalf("%q: %d %s", base, status, said)
 			}

@@ -302,17 +302,17 @@ func (d *Door) seenAPI(c *call, a api, ns rouse.Namespace, base string) apiSeen 
 // asked are the apis that a query picks, by base path: basepath is that, or the
 // name of an api.
 func (d *Door) asked(c *call) (names []string, all map[string]stored[api], err error) {
-	all, err = d.apis.all(c.r.Context(), c.own())
-	if err != nil {
-		return nil, nil, err
-	}
+	all = map[string]stored[api]{}
 	want := c.r.URL.Query().Get("basepath")
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if want == "" || want == name || want == all[name].value.parsed.Info.Title {
-			names = append(names, name)
+	for s, err := range d.apis.each(c.r.Context(), c.own()) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if want == "" || want == s.name || want == s.value.parsed.Info.Title {
+			all[s.name] = s
 		}
 	}
-	return names, all, nil
+	return slices.Sorted(maps.Keys(all)), all, nil
 }
 
 func (d *Door) getAPIs(c *call) error {
@@ -407,16 +407,16 @@ func (d *Door) gateway(c *call) error {
 	if err := d.admitted(c, rouse.Namespace(ns)); err != nil {
 		return err
 	}
-	all, err := d.apis.all(c.r.Context(), rouse.Namespace(ns))
-	if err != nil {
-		return err
-	}
-	var base string
-	for name := range all { // the longest
-		if len(name) >= len(base) && (plain == name || strings.HasPrefix(plain, strings.TrimSuffix(name, "/")+"/")) {
-			base = name
+	var found stored[api]
+	for s, err := range d.apis.each(c.r.Context(), rouse.Namespace(ns)) { // the longest
+		if err != nil {
+			return err
+		}
+		if len(s.name) >= len(found.name) && (plain == s.name || strings.HasPrefix(plain, strings.TrimSuffix(s.name, "/")+"/")) {
+			found = s
 		}
 	}
+	base := found.name
 	if base == "" {
 		return refuse(http.StatusNotFound, "Error: Whoops. Verify your URI.")
 	}
@@ -424,7 +424,7 @@ func (d *Door) gateway(c *call) error {
 		_, rest, _ = strings.Cut(rest[1:], "/")
 		rest = "/" + rest
 	}
-	doc := all[base].value.parsed
+	doc := found.value.parsed
 	template, values := matched(doc.Paths, rest)
 	if template == "" {
 		return refuse(http.StatusNotFound, "Error: Whoops. Verify your URI.")
@@ -442,7 +442,8 @@ func (d *Door) gateway(c *call) error {
 	if len(values) > 0 {
 		w.rest, w.values = rest, values
 	}
-	if w.action, err = d.find(c.r.Context(), rouse.Namespace(ns), o.To.path(rouse.Namespace(ns))); err != nil || !w.action.exported() {
+	action, err := d.find(c.r.Context(), rouse.Namespace(ns), o.To.path(rouse.Namespace(ns)))
+	if w.action = action; err != nil || !w.action.exported() {
 		return badGateway("the action of this API does not exist, or is no web action any more")
 	}
 	if who, _, err := d.authenticated(c.r); err == nil {

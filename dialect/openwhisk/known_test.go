@@ -3,6 +3,8 @@ package openwhisk
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -132,10 +134,110 @@ func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := docs.all(ctx, "default"); err != nil {
+	if _, err := docs.whole(ctx, "default"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok, err := docs.get(ctx, "default", "a"); ok || err != nil {
 		t.Errorf("what was removed is there: %v", err)
+	}
+}
+
+// bulky is a Meta with so many documents of a size in each namespace.
+type bulky struct {
+	rouse.Meta
+	n, size int
+	lists   int
+	most    int // documents that were read at once
+}
+
+func (b *bulky) doc(ns rouse.Namespace, name string) rouse.Doc {
+	return rouse.Doc{Ref: rouse.Ref{Namespace: ns, Name: name}, Revision: 7, Data: fmt.Appendf(nil, "%q", name+strings.Repeat(" ", b.size))}
+}
+
+func (b *bulky) List(_ context.Context, q rouse.DocQuery) (docs []rouse.Doc, err error) {
+	b.lists++
+	for i := range b.n {
+		if name := fmt.Sprintf("%04d", i); name > q.After && (q.Limit == 0 || len(docs) < q.Limit) {
+			docs = append(docs, b.doc(q.Namespace, name))
+		}
+	}
+	b.most = max(b.most, len(docs))
+	return docs, nil
+}
+
+func (b *bulky) Get(_ context.Context, _ string, r rouse.Ref) (rouse.Doc, error) {
+	if i, err := strconv.Atoi(r.Name); err != nil || i >= b.n {
+		return rouse.Doc{}, rouse.Errorf(rouse.NotFound, "get", r.Name, "it is not there")
+	}
+	return b.doc(r.Namespace, r.Name), nil
+}
+
+func (b *bulky) Apply(context.Context, []rouse.Change) error { return nil }
+
+// A namespace that holds more than can be kept is read in parts, and one of it by
+// itself.
+func TestANamespaceThatIsTooLargeToBeKept(t *testing.T) {
+	m := &bulky{n: 200, size: maxWhole / 100}
+	docs := documents[string]{meta: m}
+	ctx := t.Context()
+	see := func(name string, want bool) {
+		t.Helper()
+		v, revision, ok, err := docs.get(ctx, "large", name)
+		if err != nil || ok != want || ok && (strings.TrimSpace(v) != name || revision != 7) {
+			t.Errorf("%s: %q, %d, %v, %v", name, strings.TrimSpace(v), revision, ok, err)
+		}
+	}
+	see("0000", true)
+	lists := m.lists
+	see("0199", true)
+	see("0200", false)
+	if m.lists != lists || docs.size != 0 {
+		t.Errorf("%d more lists were read for one, %d bytes are kept", m.lists-lists, docs.size)
+	}
+	seen := map[string]bool{}
+	for s, err := range docs.each(ctx, "large") {
+		if err != nil || strings.TrimSpace(s.value) != s.name || seen[s.name] {
+			t.Fatalf("%s: %q, %v", s.name, strings.TrimSpace(s.value), err)
+		}
+		seen[s.name] = true
+	}
+	if len(seen) != m.n || m.most > pageOfDocuments {
+		t.Errorf("%d are there, and %d were read at once", len(seen), m.most)
+	}
+	// It is kept once it is smaller.
+	m.n = 40
+	if err := docs.remove(ctx, "large", "0199", 7); err != nil {
+		t.Fatal(err)
+	}
+	see("0039", true)
+	lists = m.lists
+	see("0000", true)
+	see("0199", false)
+	for range docs.each(ctx, "large") {
+	}
+	if m.lists != lists || docs.size == 0 {
+		t.Errorf("%d more lists were read of what is kept, %d bytes", m.lists-lists, docs.size)
+	}
+}
+
+// All namespaces together are bounded as well.
+func TestManyNamespacesThatAreLarge(t *testing.T) {
+	m := &bulky{n: 3, size: maxWhole / 4}
+	docs := documents[string]{meta: m}
+	const all = 2 * maxSize / (3 * maxWhole / 4)
+	for i := range all {
+		if _, _, ok, err := docs.get(t.Context(), rouse.Namespace(fmt.Sprint(i)), "0002"); !ok || err != nil {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, w := range docs.known {
+			size += w.size
+		}
+		if docs.size != size || size > maxSize {
+			t.Fatalf("%d bytes are kept of %d namespaces, %d are counted", size, len(docs.known), docs.size)
+		}
+	}
+	if len(docs.known) < all/3 {
+		t.Errorf("%d of %d are kept", len(docs.known), all)
 	}
 }

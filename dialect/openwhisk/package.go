@@ -319,17 +319,20 @@ func (d *Door) listPackages(c *call) error {
 	if err != nil {
 		return err
 	}
-	all, err := d.packages.all(c.r.Context(), ns)
-	if err != nil {
-		return err
-	}
 	var items []item
-	for name, s := range all {
+	for s, err := range d.packages.each(c.r.Context(), ns) {
+		if err != nil {
+			return err
+		}
 		if ns != c.own() && !c.who.Operator && !s.value.Publish {
 			continue
 		}
-		i := item{Namespace: string(ns), Name: name, Version: s.value.Version, Publish: s.value.Publish, Annotations: s.value.Annotations.orEmpty(),
-			Updated: s.value.Updated, Binding: false}
+		i := item{Namespace: string(ns), Name: s.name, Version: s.value.Version, Publish: s.value.Publish, Updated: s.value.Updated, Binding: false}
+		i.fill = func(i *item) error {
+			p, _, _, err := d.packages.get(c.r.Context(), ns, i.Name)
+			i.Annotations = p.Annotations.orEmpty()
+			return err
+		}
 		if s.value.Binding != nil {
 			i.Binding = s.value.Binding
 		}

@@ -54,14 +54,13 @@ type namedRule struct {
 
 // rulesOf are the rules of a trigger, by name.
 func (d *Door) rulesOf(ctx context.Context, ns rouse.Namespace, trigger string) ([]namedRule, error) {
-	all, err := d.rules.all(ctx, ns)
-	if err != nil {
-		return nil, err
-	}
 	var list []namedRule
-	for name, s := range all {
+	for s, err := range d.rules.each(ctx, ns) {
+		if err != nil {
+			return nil, err
+		}
 		if s.value.Trigger == trigger {
-			list = append(list, namedRule{s.value, name, s.revision})
+			list = append(list, namedRule{s.value, s.name, s.revision})
 		}
 	}
 	slices.SortFunc(list, func(a, b namedRule) int { return cmp.Compare(a.name, b.name) })
@@ -412,15 +411,18 @@ func (d *Door) listRules(c *call) error {
 	if err != nil {
 		return err
 	}
-	all, err := d.rules.all(c.r.Context(), ns)
-	if err != nil {
-		return err
-	}
-	items := make([]item, 0, len(all))
-	for name, s := range all {
+	var items []item
+	for s, err := range d.rules.each(c.r.Context(), ns) {
+		if err != nil {
+			return err
+		}
 		r := s.value
-		items = append(items, item{Namespace: string(ns), Name: name, Version: r.Version, Publish: r.Publish, Annotations: r.Annotations.orEmpty(),
-			Updated: r.Updated, Trigger: seen(path{ns: ns, name: r.Trigger}), Action: seen(r.action())})
+		items = append(items, item{Namespace: string(ns), Name: s.name, Version: r.Version, Publish: r.Publish,
+			Updated: r.Updated, Trigger: seen(path{ns: ns, name: r.Trigger}), Action: seen(r.action()), fill: func(i *item) error {
+				r, _, _, err := d.rules.get(c.r.Context(), ns, i.Name)
+				i.Annotations = r.Annotations.orEmpty()
+				return err
+			}})
 	}
 	return c.list("rules", items)
 }
