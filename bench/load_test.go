@@ -31,8 +31,9 @@ func TestCallsAreAnswered(t *testing.T) {
 	}))
 	defer s.Close()
 	addr := s.Listener.Addr().String()
-	for _, path := range []string{"/chunks", "/whole"} {
+	for i, path := range []string{"/chunks", "/whole", "/chunks", "/whole"} {
 		c := post(addr, path, "token", "{}").wants("one and two")
+		c.awake = i > 1
 		calls.Store(0)
 		n, took, err := c.load(t.Context(), 3, func(done int) bool { return done < 5 })
 		if err != nil || n != 15 || calls.Load() != 15 || took <= 0 {

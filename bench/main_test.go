@@ -41,7 +41,7 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Results) != 22 {
+	if len(r.Results) != 24 {
 		t.Errorf("%d results", len(r.Results))
 	}
 	for _, one := range r.Results {

@@ -233,6 +233,11 @@ keys begin with KEY, or a bucket with all that is in it.`,
 			if !object || all {
 				return a.removeAll(c.Context(), cl, bucket, key, all, !object)
 			}
+			if version == "" { // to delete what is not there is no error, and may make a marker
+				if _, err := cl.StatObject(c.Context(), bucket, key, client.ObjectGet{}); err != nil {
+					return err
+				}
+			}
 			d, err := cl.DeleteObject(c.Context(), bucket, key, version)
 			if err != nil {
 				return err
