@@ -98,6 +98,6 @@ func (g *Registry) alias(ctx context.Context, r rouse.Ref, name string) (rouse.A
 	if revision == 0 {
 		return a, g.missing(ctx, r, "version or alias "+strconv.Quote(name))
 	}
-	g.known.learn(r, mark, func(e *entry) { e.aliases[name] = a })
+	g.known.learn(r, mark, func(e *entry) { e.setAlias(a) })
 	return a, nil
 }

@@ -404,7 +404,7 @@ func TestKnownIsBounded(t *testing.T) {
 	r := rouse.Ref{Name: "many"}
 	for i := range 100 {
 		_, _, mark := k.version(r, "")
-		k.learn(r, mark, func(e *entry) { e.versions[fmt.Sprint(i)] = &rouse.Function{} })
+		k.learn(r, mark, func(e *entry) { e.set(fmt.Sprint(i), &rouse.Function{}) })
 	}
 	if n := len(k.entry(r).versions); n > maxParts {
 		t.Errorf("%d versions", n)

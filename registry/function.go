@@ -68,7 +68,7 @@ func (g *Registry) load(ctx context.Context, kind string, doc, r rouse.Ref, qual
 			e.newest(f)
 			return
 		}
-		e.versions[qualifier] = &f
+		e.set(qualifier, &f)
 	})
 	return f, nil
 }

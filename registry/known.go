@@ -28,8 +28,15 @@ type known struct {
 // still exist.
 type entry struct {
 	ref      rouse.Ref
-	versions map[string]*rouse.Function // by qualifier, "" for the newest; never changed
-	aliases  map[string]rouse.Alias
+	versions []version
+	aliases  map[string]rouse.Alias // nil is none
+}
+
+// A version is what a qualifier means; "" is the newest. There are few of one
+// function mostly, which are found sooner in a list than in a map.
+type version struct {
+	qualifier string
+	function  *rouse.Function // never changed
 }
 
 func newKnown() *known { return &known{byRef: map[rouse.Ref]*list.Element{}, order: list.New()} }
@@ -39,8 +46,10 @@ func (k *known) version(r rouse.Ref, qualifier string) (f rouse.Function, ok boo
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if e := k.entry(r); e != nil {
-		if v := e.versions[qualifier]; v != nil {
-			return *v, true, k.change
+		for _, v := range e.versions {
+			if v.qualifier == qualifier {
+				return *v.function, true, k.change
+			}
 		}
 	}
 	return f, false, k.change
@@ -78,17 +87,17 @@ func (k *known) learn(r rouse.Ref, mark uint64, f func(*entry)) {
 		e = k.add(r)
 	}
 	if len(e.versions) > maxParts-2 { // the newest is two of them
-		clear(e.versions)
+		e.versions = nil
 	}
 	if len(e.aliases) >= maxParts {
-		clear(e.aliases)
+		e.aliases = nil
 	}
 	f(e)
 }
 
 // add makes an entry. The caller holds mu.
 func (k *known) add(r rouse.Ref) *entry {
-	e := &entry{ref: r, versions: map[string]*rouse.Function{}, aliases: map[string]rouse.Alias{}}
+	e := &entry{ref: r}
 	k.byRef[r] = k.order.PushFront(e)
 	if k.order.Len() > maxKnown {
 		old := k.order.Remove(k.order.Back()).(*entry)
@@ -119,7 +128,25 @@ func (k *known) replace(f rouse.Function, mark uint64) {
 
 // newest makes f what is known as the newest version.
 func (e *entry) newest(f rouse.Function) {
-	e.versions[""], e.versions[strconv.Itoa(f.Version)] = &f, &f
+	e.set("", &f)
+	e.set(strconv.Itoa(f.Version), &f)
+}
+
+func (e *entry) set(qualifier string, f *rouse.Function) {
+	for i := range e.versions {
+		if e.versions[i].qualifier == qualifier {
+			e.versions[i].function = f
+			return
+		}
+	}
+	e.versions = append(e.versions, version{qualifier, f})
+}
+
+func (e *entry) setAlias(a rouse.Alias) {
+	if e.aliases == nil {
+		e.aliases = map[string]rouse.Alias{}
+	}
+	e.aliases[a.Name] = a
 }
 
 // forget is called after a change of r was stored, or may have been.
