@@ -29,8 +29,9 @@ type Invocation struct {
 // A Reply receives an answer piece by piece. Its methods are called from one
 // goroutine at a time.
 type Reply interface {
-	// Start is called once, before the first Write. Status is an HTTP status;
-	// the map is the caller's again when it returns, its values are not.
+	// Start is called once, before the first Write. Status is an HTTP status, the
+	// names of header are as http.CanonicalHeaderKey has them; the map is the
+	// caller's again when it returns, its values are not.
 	Start(status int, header map[string][]string)
 	io.Writer
 }

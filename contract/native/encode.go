@@ -3,6 +3,7 @@ package native
 import (
 	"encoding/json"
 	"errors"
+	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -100,6 +101,7 @@ func parseHead(body []byte) (int, map[string][]string, error) {
 	}
 	header := make(map[string][]string, len(h.Headers))
 	for k, v := range h.Headers {
+		k = textproto.CanonicalMIMEHeaderKey(k)
 		switch v := v.(type) {
 		case []any:
 			for _, one := range v {
@@ -200,7 +202,7 @@ func (c *collector) begin(status int, header map[string][]string) {
 	}
 	c.answer.ContentType = "application/octet-stream"
 	for k, v := range header {
-		if strings.EqualFold(k, "content-type") && len(v) > 0 {
+		if k == "Content-Type" && len(v) > 0 {
 			c.answer.ContentType = v[0]
 		}
 	}

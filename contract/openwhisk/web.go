@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"mime"
+	"net/textproto"
 	"strings"
 	"unicode/utf8"
 
@@ -102,9 +103,7 @@ func parseWeb(result []byte) (status int, header map[string][]string, body []byt
 func headers(given map[string]any) map[string][]string {
 	header := make(map[string][]string, len(given)+1)
 	for name, value := range given {
-		if strings.EqualFold(name, "content-type") {
-			name = "Content-Type"
-		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
 		list, ok := value.([]any)
 		if !ok {
 			list = []any{value}

@@ -25,10 +25,10 @@ import (
 // them. Output that begins with a line "Status: 404" sets status and headers
 // likewise: header lines, an empty line, the body.
 type Contract struct {
-	// Patience is how long what a program writes is held at least, and half of how
-	// long at most: an answer that is complete by then goes out as a whole, with its
-	// length, and nothing goes out of a program that failed. One that takes longer is
-	// passed on as it comes. 0 is 5 ms.
+	// Patience is how long what a program writes is held, or up to twice as long: an
+	// answer that is complete by then goes out as a whole, with its length, and nothing
+	// goes out of a program that failed. One that takes longer is passed on as it
+	// comes. 0 is 5 ms.
 	Patience time.Duration
 }
 

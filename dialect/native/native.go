@@ -158,9 +158,18 @@ func (s *server) authenticate(c *call) error {
 
 var errNoToken = rouse.Errorf(rouse.Unauthenticated, "authenticate", "", "the request wants a header \"Authorization: Bearer <token>\"")
 
+// headerOf returns the first of a header whose name is in canonical form, without
+// making sure that it is: each call asks for some.
+func headerOf(r *http.Request, name string) string {
+	if all := r.Header[name]; len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
 func bearer(r *http.Request) (string, bool) {
 	const scheme = "bearer "
-	h := r.Header.Get("Authorization")
+	h := headerOf(r, "Authorization")
 	if len(h) < len(scheme) || !strings.EqualFold(h[:len(scheme)], scheme) {
 		return "", false
 	}

@@ -87,7 +87,7 @@ func (c *routed) read(s *server, in *rouse.Invocation, path string) (err error) 
 	}
 	c.id = ident.New()
 	in.ID = c.id
-	in.Event.ContentType = c.r.Header.Get("Content-Type")
+	in.Event.ContentType = headerOf(c.r, "Content-Type")
 	c.event = rouse.Request{
 		Method: c.r.Method, Path: path, Query: c.r.URL.RawQuery, Header: c.requestHeader(), Remote: c.r.RemoteAddr,
 	}
@@ -179,7 +179,7 @@ func (c *routed) Start(status int, header map[string][]string) {
 	c.began, c.ended = true, status
 	h := c.w.Header()
 	for k, v := range header {
-		if k = http.CanonicalHeaderKey(k); !hopByHop(k) {
+		if !hopByHop(k) {
 			h[k] = v
 		}
 	}
