@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
@@ -53,7 +54,7 @@ func FuzzAppendRequest(f *testing.F) {
 }
 
 func FuzzParseHead(f *testing.F) {
-	for _, s := range []string{`{"status":200,"headers":{"A":"b","C":["d",1,null]}}`, `{"status":1}`, `{}`, `[]`, `{"status":201,"headers":{"A":{"b":"c"}}}`} {
+	for _, s := range []string{`{"status":200,"headers":{"A":"b","C":["d",1,null]}}`, `{"status":1}`, `{}`, `[]`, `{"status":201,"headers":{"A":{"b":"c"}}}`, `{"status":200,"headers":{"connection":"close"}}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -64,6 +65,9 @@ func FuzzParseHead(f *testing.F) {
 		for k, v := range header {
 			if err == nil && v == nil && k == "" {
 				t.Errorf("header %q", k)
+			}
+			if err == nil && k != http.CanonicalHeaderKey(k) { // as a door relies on
+				t.Errorf("header %q is not canonical", k)
 			}
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -183,8 +184,14 @@ func FuzzJudge(f *testing.F) {
 				t.Fatalf("%q: %+v %+v", result, a, a.Failure)
 			}
 		}
-		if parseable, header, _, ok := parseWeb(result); ok && (parseable < 200 || parseable > 999 || len(header["Content-Type"]) == 0) {
-			t.Fatalf("%q: %d %v", result, parseable, header)
+		code, header, _, ok := parseWeb(result)
+		if ok && (code < 200 || code > 999 || len(header["Content-Type"]) == 0) {
+			t.Fatalf("%q: %d %v", result, code, header)
+		}
+		for name := range header {
+			if name != http.CanonicalHeaderKey(name) { // as a door relies on
+				t.Fatalf("%q: header %q is not canonical", result, name)
+			}
 		}
 	})
 }

@@ -21,7 +21,7 @@ func inspect(_ context.Context, in rouse.Invocation, _ func(string)) rouse.Answe
 	if err != nil {
 		panic(err)
 	}
-	in.Reply.Start(201, map[string][]string{"x-color": {"red", "blue"}, "Connection": {"close"}, "Rouse-Activation": {"forged"}})
+	in.Reply.Start(201, map[string][]string{"X-Color": {"red", "blue"}, "Connection": {"close"}, "Rouse-Activation": {"forged"}})
 	_, _ = in.Reply.Write(b)
 	return rouse.Answer{Status: rouse.StatusAnswered}
 }
